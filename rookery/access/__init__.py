@@ -1,0 +1,1 @@
+"""Tier 3: how users and systems talk to Rookery: login, IMAP, SMTP, LMTP."""

@@ -1,0 +1,1 @@
+"""Over all: operations (one function per administrative act), command line, health, snapshots."""
