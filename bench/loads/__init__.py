@@ -1,0 +1,1 @@
+"""What the clients do. Each load returns work done per second, the same code against every server."""

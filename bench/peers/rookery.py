@@ -1,0 +1,63 @@
+"""Rookery itself, as an administrator starts it: init, import, serve."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.peers.base import DOMAIN, PASSWORD, Ports, ProcessTree, address, wait_for_port
+
+
+class Rookery:
+    """One node on loopback with `accounts` users."""
+
+    name = "rookery"
+
+    def __init__(self, folder: Path, *, accounts: int = 50, offset: int = 0) -> None:
+        self._command = shutil.which("rookery", path=str(Path(sys.executable).parent)) or "rookery"
+        self.folder = folder
+        offset = offset or _free_offset()
+        self.run("init", str(folder), "--domain", DOMAIN, "--hostname", f"mx.{DOMAIN}", "--port-offset", str(offset))
+        users = folder.with_suffix(".csv")
+        users.write_text("".join(f"{address(n)},{PASSWORD},\n" for n in range(accounts)))
+        self.run("--site", str(folder), "account", "import", str(users))
+        self.ports = Ports(smtp=25 + offset, lmtp=24 + offset, imap=143 + offset, imaps=993 + offset)
+        self._process = subprocess.Popen(
+            [self._command, "--site", str(folder), "serve"],
+            stdout=subprocess.DEVNULL,
+            stderr=(folder / "bench.log").open("wb"),
+        )
+        wait_for_port(self.ports.imap)
+        wait_for_port(self.ports.lmtp)
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run([self._command, *words], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"rookery {' '.join(words)}: {done.stderr.strip()[-600:]}")
+        return done.stdout
+
+    def queued(self) -> int:
+        return int(json.loads(self.run("--site", str(self.folder), "status", "--json"))["queue"]["recipients"])
+
+    def pids(self) -> list[int]:
+        return ProcessTree(self._process.pid).pids()
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(60)
+
+
+def _free_offset() -> int:
+    """An offset at which all six ports are free."""
+    for offset in range(20000, 60000, 1000):
+        for port in (24, 25, 143, 465, 587, 993):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if probe.connect_ex(("127.0.0.1", port + offset)) == 0:
+                    break
+        else:
+            return offset
+    raise RuntimeError("no free ports")

@@ -1,0 +1,81 @@
+"""Figures as ratios with their spread: a table on standard output, JSON, and a chart (SVG and PNG)."""
+
+import json
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measure over several rounds; `ours` and `peers` were taken in turn, pair by pair.
+
+    `less_is_better` turns the ratio round, so that above 1 always means that Rookery is ahead.
+    """
+
+    name: str
+    unit: str
+    ours: list[float]
+    theirs: list[float]
+    peer: str
+    target: float | None = None
+    less_is_better: bool = False
+
+    def ratios(self) -> list[float]:
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return [(b / a if self.less_is_better else a / b) for a, b in pairs if a and b]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def table(figures: list[Figure]) -> str:
+    lines = [
+        f"{'measure':<34} {'unit':<10} {'rookery':>12} {'peer':>12} {'ratio':>7} {'(min .. max)':>17}  target  peer"
+    ]
+    for figure in figures:
+        ratios = figure.ratios()
+        if ratios:
+            ratio = f"{statistics.median(ratios):7.2f} {f'({min(ratios):.2f} .. {max(ratios):.2f})':>17}"
+            theirs = _number(statistics.median(figure.theirs))
+        else:
+            ratio, theirs = f"{'-':>7} {'':>17}", "-"
+        target = "-" if figure.target is None else f"{figure.target:g}"
+        ours = _number(statistics.median(figure.ours))
+        lines.append(f"{figure.name:<34} {figure.unit:<10} {ours:>12} {theirs:>12} {ratio}  {target:>6}  {figure.peer}")
+    return "\n".join(lines)
+
+
+def write(figures: list[Figure], folder: Path) -> None:
+    """results.json, chart.svg and chart.png in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps([asdict(f) | {"ratios": f.ratios()} for f in figures], indent=1))
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    compared = [f for f in figures if f.ratios()]
+    if not compared:
+        return
+    medians = [statistics.median(f.ratios()) for f in compared]
+    low = [m - min(f.ratios()) for m, f in zip(medians, compared, strict=True)]
+    high = [max(f.ratios()) - m for m, f in zip(medians, compared, strict=True)]
+    drawing, axes = pyplot.subplots(figsize=(9, 0.45 * len(compared) + 1.6))
+    places = range(len(compared))
+    colours = ["#2b7a4b" if m >= 1 else "#b5532a" for m in medians]
+    axes.barh(places, medians, xerr=[low, high], color=colours, error_kw={"ecolor": "#444", "capsize": 3})
+    for place, figure in zip(places, compared, strict=True):
+        if figure.target is not None:
+            axes.plot([figure.target] * 2, [place - 0.4, place + 0.4], color="#222", linewidth=2)
+    axes.set_yticks(list(places), [f"{f.name}  (vs {f.peer})" for f in compared])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.axvline(1, color="#999", linewidth=1)
+    axes.set_xlabel("times the peer (log scale; bars: median, whiskers: min to max, black mark: target)")
+    axes.set_title("Rookery beside its peers, one machine, one run")
+    drawing.tight_layout()
+    drawing.savefig(folder / "chart.svg")
+    drawing.savefig(folder / "chart.png", dpi=110)
+    pyplot.close(drawing)
