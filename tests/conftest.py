@@ -1,0 +1,44 @@
+"""For all tests: journeys are marked by their folder, soaking waits for `-m soak`, and at the end stands what did not run."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked = str(config.getoption("-m"))
+    kept, soaking = [], []
+    for item in items:
+        if item.path.is_relative_to(_HERE / "journeys"):
+            item.add_marker("journey")
+        (soaking if item.get_closest_marker("soak") and "soak" not in asked else kept).append(item)
+    if soaking:
+        config.hook.pytest_deselected(items=soaking)
+        items[:] = kept
+
+
+def _skipped(reporter: pytest.TerminalReporter) -> Iterator[tuple[str, str]]:
+    for report in reporter.stats.get("skipped", []):
+        place = report.longrepr
+        reason = place[2] if isinstance(place, tuple) else str(place)
+        yield re.sub(r"^Skipped: ", "", reason), report.nodeid
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for reason, name in _skipped(terminalreporter):
+        by_reason[reason].append(name)
+    if not by_reason:
+        terminalreporter.write_line("Everything could run on this machine.")
+        return
+    terminalreporter.section("could not run on this machine")
+    for reason, names in sorted(by_reason.items()):
+        terminalreporter.write_line(f"{len(names)} because: {reason}")
+        for name in names:
+            terminalreporter.write_line(f"    {name}")
+    terminalreporter.write_line(f"{sum(map(len, by_reason.values()))} tests could not run.")
