@@ -76,6 +76,12 @@ class Site:
     user: str = setting(
         TEXT, "", 'The user to become once the ports are open, when started as root; "" stays as started.', restart=True
     )
+    control: str = setting(
+        TEXT,
+        "control.sock",
+        "The socket by which `rookery` talks to the running node; only its owner may.",
+        restart=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

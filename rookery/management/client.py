@@ -1,0 +1,113 @@
+"""How the command line runs an operation: on the running node by its control socket, else on the stopped site itself.
+
+Without asyncio on the first way, so that a command is quick.
+"""
+
+import inspect
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+
+import msgspec
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.management.operations.registry import Operation, by_function
+from rookery.management.protocol import Answer, socket_path
+from rookery.management.site import open_site
+
+if TYPE_CHECKING:
+    from rookery.management.parts import Parts
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CONNECT_TIMEOUT = 5.0  # seconds; operations themselves may take as long as they need
+CHUNK = 65536
+
+
+class Client:
+    """One site, seen from outside."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises RookeryError when there is no site in `folder` or its settings are wrong."""
+        self.site, self.config = open_site(folder)
+
+    def call(self, function: Callable[Concatenate["Parts", P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run an operation wherever it can be run; raises RookeryError as the operation does."""
+        found = by_function(function)
+        given = inspect.signature(function).bind(None, *args, **kwargs).arguments
+        arguments = dict(list(given.items())[1:])
+        channel = self.connect()
+        if channel is not None:
+            with channel:
+                return cast(R, _ask(channel, found, arguments))
+        if found.running:
+            raise RookeryError(Cause.UNAVAILABLE, f"no node is running on {self.site.folder}; this needs one")
+        return cast(R, self._alone(found, arguments))
+
+    def connect(self, timeout: float | None = None) -> socket.socket | None:
+        """A connection to the node's control socket, or None when no node is running."""
+        path = self.site.control(self.config)
+        if not path.exists():
+            return None
+        address, folder = socket_path(path)
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        channel.settimeout(CONNECT_TIMEOUT)
+        try:
+            channel.connect(address)
+        except (ConnectionRefusedError, FileNotFoundError):
+            channel.close()
+            return None
+        except PermissionError as error:
+            channel.close()
+            raise RookeryError(Cause.DENIED, f"{path}: only the owner of the site may do this") from error
+        except OSError as error:
+            channel.close()
+            raise RookeryError(Cause.UNAVAILABLE, f"{path}: {error.strerror or error}") from error
+        finally:
+            if folder is not None:
+                os.close(folder)
+        channel.settimeout(timeout)
+        return channel
+
+    def _alone(self, found: Operation, arguments: dict[str, object]) -> object:
+        import asyncio
+
+        from rookery.management.parts import Parts
+
+        async def run() -> object:
+            parts = await Parts.open(self.site, self.config)
+            try:
+                return await found.run(parts, **arguments)
+            finally:
+                await parts.close()
+
+        return asyncio.run(run())
+
+
+def _ask(channel: socket.socket, found: Operation, arguments: dict[str, object]) -> object:
+    request = {"operation": found.name, "arguments": arguments}
+    pieces = []
+    try:
+        channel.sendall(msgspec.json.encode(request) + b"\n")
+        while piece := channel.recv(CHUNK):
+            pieces.append(piece)
+            if piece.endswith(b"\n"):
+                break
+    except TimeoutError as error:
+        raise RookeryError(Cause.UNAVAILABLE, "the node does not answer") from error
+    except OSError as error:
+        raise RookeryError(Cause.UNAVAILABLE, f"the node went away: {error.strerror or error}") from error
+    data = b"".join(pieces)
+    if not data.endswith(b"\n"):
+        raise RookeryError(Cause.UNAVAILABLE, "the node ended without an answer; its log may say why")
+    return decode_answer(data, found)
+
+
+def decode_answer(data: bytes, found: Operation) -> object:
+    answer = msgspec.json.decode(data, type=Answer)
+    if answer.refused is not None:
+        raise RookeryError(answer.refused.cause, answer.refused.what)
+    return msgspec.json.decode(answer.result or b"null", type=found.result)

@@ -1,0 +1,63 @@
+"""/metrics: the process's meters and a few gauges, as Prometheus text (made by prometheus-client)."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+
+from rookery.base import log, meters
+from rookery.management.http import Page
+
+PREFIX = "rookery_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Gauge = tuple[str, str, dict[str, float]]  # name, text, value by label ("" when there is only one)
+
+
+class _Collector:
+    def __init__(self, gauges: Callable[[], Iterable[Gauge]]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, CounterMetricFamily] = {}
+        for counter in meters.counters():
+            family = families.get(counter.name)
+            if family is None:
+                labels = [counter.label[0]] if counter.label else []
+                family = families[counter.name] = CounterMetricFamily(
+                    PREFIX + counter.name, counter.text, labels=labels
+                )
+            family.add_metric([counter.label[1]] if counter.label else [], counter.value)
+        failures = CounterMetricFamily(PREFIX + "failures", "Refusals, by whose doing they were.", labels=["fault"])
+        for fault, count in log.failures.items():
+            failures.add_metric([fault.value], count)
+        yield from families.values()
+        yield failures
+        for histogram in meters.histograms():
+            yield _histogram(histogram)
+        for name, text, values in self._gauges():
+            gauge = GaugeMetricFamily(PREFIX + name, text, labels=[] if "" in values else ["name"])
+            for label, value in values.items():
+                gauge.add_metric([label] if label else [], value)
+            yield gauge
+
+
+def _histogram(histogram: meters.Histogram) -> HistogramMetricFamily:
+    reached, buckets = 0, []
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+        reached += count
+        buckets.append((bound, float(reached)))
+    return HistogramMetricFamily(PREFIX + histogram.name, histogram.text, buckets=buckets, sum_value=histogram.total)
+
+
+class Metrics:
+    """`gauges` is asked at every scrape for what is counted elsewhere: queue length, connections, open accounts."""
+
+    def __init__(self, gauges: Callable[[], Iterable[Gauge]]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(gauges))  # type: ignore[arg-type]  # duck-typed by prometheus-client
+        ProcessCollector(registry=self._registry)
+
+    async def page(self) -> Page:
+        return Page(200, CONTENT_TYPE, generate_latest(self._registry))
