@@ -245,7 +245,7 @@ class _Log:
         stamp = self._stamp.text(self._wall())
         safe = {name: _safe(name, value) for name, value in fields.items()}
         if self._format is Format.JSON:
-            head = {"time": stamp, "level": _NAMES[level], "component": component, "event": event}
+            head = {"time": stamp, "level": _NAMES[level], "component": component, "event": clean(event)}
             return self._encoder.encode(head | safe if safe.keys().isdisjoint(head) else safe | head) + b"\n"
         parts = [stamp, _NAMES[level], component, _text_value(clean(event))]
         parts += [f"{name}={_text_value(value)}" for name, value in safe.items()]

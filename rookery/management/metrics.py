@@ -56,7 +56,7 @@ class Metrics:
 
     def __init__(self, gauges: Callable[[], Iterable[Gauge]]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Collector(gauges))  # type: ignore[arg-type]  # duck-typed by prometheus-client
+        self._registry.register(_Collector(gauges))
         ProcessCollector(registry=self._registry)
 
     async def page(self) -> Page:

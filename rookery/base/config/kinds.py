@@ -88,7 +88,7 @@ def one_of(choices: type[E]) -> Kind[E]:
 
 # --- sizes and durations --------------------------------------------------------------------------------------------
 
-_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,3})?)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,18})(?:\.(\d{1,3}))?\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
 _SIZE_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DURATION = re.compile(r"(\d{1,10}(?:\.\d{1,3})?)\s*(ms|s|m|h|d|w)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -99,7 +99,9 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
         raise ValueError("expected a size such as 50MB")
-    return int(float(found[1]) * 1024 ** _SIZE_UNITS[found[2].lower()])
+    unit = 1024 ** _SIZE_UNITS[found[3].lower()]
+    thousandths = int((found[2] or "0").ljust(3, "0"))
+    return int(found[1]) * unit + thousandths * unit // 1000
 
 
 def show_size(octets: int) -> str:
