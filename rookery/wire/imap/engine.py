@@ -1,0 +1,476 @@
+"""The server's side of an IMAP connection without socket, clock or store (RFC 9051, RFC 3501, RFC 7888 literals).
+
+    events = engine.receive(data)        # at most one command at a time: its answer may change how to read on
+    ... handle them: engine.send(...), engine.select(), engine.accept_literal() ...
+    events = engine.receive(b"")         # until it gives nothing more
+    stream.write(engine.outgoing())
+
+It never raises on what a client sends. Lines end in CRLF only. It asks for literals (`+ OK`) or refuses them by
+itself, except the messages of APPEND, which stream and are the session's to accept. Nothing gathers beyond `Limits`.
+"""
+
+import binascii
+import re
+from enum import Enum
+
+import msgspec
+
+from rookery.wire.imap import commands as c
+from rookery.wire.imap.events import (
+    Done,
+    Event,
+    LiteralChunk,
+    LiteralEnd,
+    LiteralStart,
+    Malformed,
+    Request,
+    SaslResponse,
+)
+from rookery.wire.imap.grammar import (
+    COMMANDS,
+    HEAD,
+    TAG,
+    State,
+    decode_base64,
+    find_command,
+    read_append,
+    read_command,
+)
+from rookery.wire.imap.scanner import Scanner, Wrong
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """In octets: one line, one gathered literal, one command with its literals; and what is skipped after an error.
+
+    `bad` commands in a row end the connection.
+    """
+
+    line: int
+    literal: int
+    command: int
+    skip: int
+    bad: int
+
+
+BEFORE_LOGIN = Limits(line=8192, literal=4096, command=16384, skip=16384, bad=10)
+AFTER_LOGIN = Limits(line=65536, literal=65536, command=262144, skip=1 << 20, bad=50)
+APPEND_SKIP = 100 << 20  # octets of a refused LITERAL+ message read past before we would rather close
+LITERAL_MINUS = 4096  # RFC 7888 section 5
+
+_LITERAL = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\Z")
+_LITERAL_TAIL = 32  # octets in which an announcement fits
+
+
+class Wants(Enum):
+    MORE = "more"
+    START_TLS = "start-tls"
+    CLOSE = "close"
+
+
+class _Mode(Enum):
+    COMMAND = 1  # gathering a command
+    LITERAL = 2  # a literal of it is to come
+    DECIDE = 3  # a message is announced; the session has not answered yet
+    STREAM = 4  # octets of that message
+    APPENDED = 5  # what follows a message
+    SKIP = 6  # octets nobody wants
+    SKIP_LINE = 7  # the rest of a command nobody wants
+    SASL = 8
+    IDLE = 9
+    HALT = 10  # TLS or the end
+
+
+class Engine:
+    """One connection. `state` is changed by the methods below; `utf8` (mailbox names are UTF-8) by the session."""
+
+    __slots__ = (
+        "_append",
+        "_bad",
+        "_buffer",
+        "_left",
+        "_limits",
+        "_line",
+        "_literal_minus",
+        "_mode",
+        "_out",
+        "_scan",
+        "_skipped",
+        "_synchronizing",
+        "_tag",
+        "state",
+        "utf8",
+        "wants",
+    )
+
+    def __init__(self, *, literal_minus: bool = False) -> None:
+        self.state = State.NOT_AUTHENTICATED
+        self.utf8 = False
+        self.wants = Wants.MORE
+        self._limits = BEFORE_LOGIN
+        self._literal_minus = literal_minus
+        self._mode = _Mode.COMMAND
+        self._buffer = bytearray()  # from the start of the command that is being read
+        self._line = 0  # where its last line starts
+        self._scan = 0  # up to here there is no line end
+        self._left = 0  # octets to stream or skip
+        self._skipped = 0
+        self._bad = 0
+        self._tag = b""
+        self._append = c.Append("", 0)
+        self._synchronizing = False
+        self._out: list[bytes] = []
+
+    # --- output
+
+    def send(self, data: bytes) -> None:
+        """Queue whole response lines."""
+        self._out.append(data)
+
+    def outgoing(self) -> bytes:
+        """What is to be written now; forgets it."""
+        if not self._out:
+            return b""
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return data
+
+    # --- the session's decisions
+
+    def log_in(self) -> None:
+        self.state = State.AUTHENTICATED
+        self._limits = AFTER_LOGIN
+        self._bad = 0
+
+    def select(self) -> None:
+        self.state = State.SELECTED
+
+    def unselect(self) -> None:
+        self.state = State.AUTHENTICATED
+
+    def log_out(self) -> None:
+        """Nothing more is read; the connection ends when what was sent is written."""
+        self.state = State.LOGOUT
+        self.wants = Wants.CLOSE
+        self._mode = _Mode.HALT
+        self._buffer.clear()
+
+    def challenge(self, data: bytes = b"") -> None:
+        """Ask for a SaslResponse, inside AUTHENTICATE."""
+        self._out.append(b"+ %b\r\n" % binascii.b2a_base64(data, newline=False))
+        self._mode = _Mode.SASL
+
+    def idle(self) -> None:
+        """Answer IDLE: the next line must be DONE."""
+        self._out.append(b"+ idling\r\n")
+        self._mode = _Mode.IDLE
+
+    def start_tls(self) -> None:
+        """After the tagged OK was sent. `leftover()` must be empty before the handshake begins."""
+        self.wants = Wants.START_TLS
+        self._mode = _Mode.HALT
+
+    def tls_started(self) -> None:
+        """Nothing learned before counts any more (RFC 9051 section 6.2.1)."""
+        self._buffer.clear()
+        self._next_command(0)
+        self.wants = Wants.MORE
+
+    def leftover(self) -> bytes:
+        """Octets received and not used."""
+        return bytes(self._buffer)
+
+    def accept_literal(self) -> None:
+        """Answer LiteralStart: let the message come."""
+        if self._mode is not _Mode.DECIDE:
+            raise RuntimeError("no literal was announced")
+        if self._synchronizing:
+            self._out.append(b"+ OK\r\n")
+        self._left = self._append.size
+        self._mode = _Mode.STREAM
+
+    def refuse_literal(self, line: bytes) -> None:
+        """Answer LiteralStart by a tagged NO or BAD, which ends the command (RFC 9051 section 4.3)."""
+        if self._mode is not _Mode.DECIDE:
+            raise RuntimeError("no literal was announced")
+        self._out.append(line)
+        if self._synchronizing:
+            self._next_command(0)
+        elif self._append.size > APPEND_SKIP:
+            self._out.append(b"* BYE too much to read past\r\n")
+            self.log_out()
+        else:
+            self._left, self._skipped = self._append.size, 0
+            self._mode = _Mode.SKIP
+
+    # --- input
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Events up to the next command; call again with b"" after handling them until there are none."""
+        events: list[Event] = []
+        if self._mode is _Mode.STREAM and not self._buffer and 0 < len(data) < self._left:
+            self._left -= len(data)  # the middle of a message: nothing to copy
+            events.append(LiteralChunk(data))
+            return events
+        if data:
+            self._buffer += data
+        elif not self._buffer and self._mode is not _Mode.STREAM:
+            return events
+        while self._step(events):
+            pass
+        return events
+
+    def _step(self, events: list[Event]) -> bool:
+        """One thing; False when more octets or the session's answer are needed first."""
+        mode = self._mode
+        if mode is _Mode.COMMAND or mode is _Mode.APPENDED:
+            return self._read_line(events)
+        if mode is _Mode.STREAM:
+            return self._stream(events)
+        if mode is _Mode.LITERAL:
+            if len(self._buffer) < self._scan:
+                return False
+            self._mode = _Mode.COMMAND
+            return True
+        if mode is _Mode.SKIP:
+            return self._skip()
+        if mode is _Mode.SKIP_LINE:
+            return self._skip_line(events)
+        if mode is _Mode.SASL or mode is _Mode.IDLE:
+            return self._answer_line(events)
+        if mode is _Mode.HALT and self.wants is Wants.CLOSE:
+            self._buffer.clear()
+        return False
+
+    def _next_command(self, used: int) -> None:
+        if used:
+            del self._buffer[:used]
+        self._line = self._scan = 0
+        self._mode = _Mode.COMMAND
+
+    def _read_line(self, events: list[Event]) -> bool:
+        buffer = self._buffer
+        end = buffer.find(b"\n", self._scan)
+        if (end if end >= 0 else len(buffer)) - self._line > self._limits.line:
+            return self._too_long(events)
+        if end < 0:
+            self._scan = len(buffer)
+            return False
+        if end == self._line or buffer[end - 1] != 13:
+            self._complain(events, Wrong("a line ended by a lone LF", end), end + 1)
+            return False
+        if end - self._line > 3 and buffer[end - 2] == 125:  # "}"
+            literal = _LITERAL.search(buffer, max(self._line, end - _LITERAL_TAIL), end - 1)
+            if literal is not None:
+                size, synchronizing, start = int(literal[2]), not literal[3], literal.start()
+                del literal  # it would pin the buffer
+                return self._announced(events, size, synchronizing, start, end + 1)
+        if self._mode is _Mode.APPENDED:
+            return self._append_ended(events, end)
+        return self._whole(events, bytes(buffer[: end - 1]), end + 1)
+
+    def _too_long(self, events: list[Event]) -> bool:
+        self._complain(events, Wrong(f"a line of more than {self._limits.line} octets"), 0)
+        if self._mode is not _Mode.HALT:
+            del self._buffer[: self._line]
+            self._line = self._scan = self._skipped = 0
+            self._mode = _Mode.SKIP_LINE
+        return False
+
+    def _whole(self, events: list[Event], data: bytes, used: int) -> bool:
+        """A command is complete: one event, and nothing after it is read before that was handled."""
+        head = HEAD.match(data)
+        try:
+            if head is None:
+                raise Wrong("expected a tag and a command")
+            command = read_command(head[2].upper(), data, head.end(), self.state, self.utf8)
+        except Wrong as wrong:
+            self._complain(events, wrong, used)
+            return False
+        self._bad = 0
+        self._tag = head[1]
+        self._next_command(used)
+        events.append(Request(head[1], command))
+        return False
+
+    # --- literals
+
+    def _announced(self, events: list[Event], size: int, synchronizing: bool, start: int, used: int) -> bool:
+        """The line up to `used` ends in a literal announcement, which begins at `start`."""
+        data = bytes(self._buffer[:used])
+        try:
+            if self._mode is _Mode.APPENDED:
+                scanner = Scanner(data, utf8=self.utf8)
+                if self._append.utf8:
+                    scanner.expect(b")")
+                scanner.space()
+                append = read_append(scanner, self._append.mailbox, self._append.index + 1)
+                return self._message(events, append, synchronizing, used)
+            head = HEAD.match(data)
+            if head is None:
+                raise Wrong("expected a tag and a command")
+            name = head[2].upper()
+            find_command(name, self.state)
+            # APPEND's first literal may be its mailbox name; any other is the message
+            if name == b"APPEND" and start > head.end() + 1:
+                self._tag = head[1]
+                scanner = Scanner(data, head.end(), utf8=self.utf8)
+                scanner.space()
+                return self._message(events, read_append(scanner), synchronizing, used)
+            if size > self._limits.literal or used + size > self._limits.command:
+                raise Wrong(f"a literal of more than {self._limits.literal} octets", start, code="TOOBIG")
+            self._check_minus(size, synchronizing, start)
+        except Wrong as wrong:
+            self._refuse(events, wrong, size, synchronizing, used)
+            return False
+        if synchronizing:
+            self._out.append(b"+ OK\r\n")
+        self._line = self._scan = used + size
+        self._mode = _Mode.LITERAL
+        return True
+
+    def _check_minus(self, size: int, synchronizing: bool, start: int) -> None:
+        if self._literal_minus and not synchronizing and size > LITERAL_MINUS:
+            raise Wrong(f"a non-synchronizing literal of more than {LITERAL_MINUS} octets", start, code="TOOBIG")
+
+    def _message(self, events: list[Event], append: c.Append, synchronizing: bool, used: int) -> bool:
+        self._check_minus(append.size, synchronizing, used)
+        self._append = append
+        self._synchronizing = synchronizing
+        self._next_command(used)
+        self._mode = _Mode.DECIDE
+        events.append(LiteralStart(self._tag, append))
+        return False
+
+    def _refuse(self, events: list[Event], wrong: Wrong, size: int, synchronizing: bool, used: int) -> None:
+        """Answer a command at a literal; one that the client sends without waiting is read past, or the line cut."""
+        if synchronizing:
+            self._complain(events, wrong, used)
+            return
+        self._complain(events, wrong, used, close=size > self._limits.skip)
+        if self._mode is not _Mode.HALT:
+            self._left, self._skipped = size, size
+            self._mode = _Mode.SKIP
+
+    def _stream(self, events: list[Event]) -> bool:
+        buffer = self._buffer
+        if self._left:
+            if not buffer:
+                return False
+            chunk = bytes(buffer[: self._left])
+            del buffer[: len(chunk)]
+            self._left -= len(chunk)
+            events.append(LiteralChunk(chunk))
+            if self._left:
+                return False
+        events.append(LiteralEnd())
+        self._mode = _Mode.APPENDED
+        return True
+
+    def _append_ended(self, events: list[Event], end: int) -> bool:
+        rest = bytes(self._buffer[: end - 1])
+        if rest != (b")" if self._append.utf8 else b""):
+            self._complain(events, Wrong("expected the end of APPEND"), end + 1)
+            return False
+        self._bad = 0
+        self._next_command(end + 1)
+        events.append(Request(self._tag, c.AppendDone()))
+        return False
+
+    def _skip(self) -> bool:
+        if self._left > len(self._buffer):
+            self._left -= len(self._buffer)
+            self._buffer.clear()
+            return False
+        del self._buffer[: self._left]
+        self._mode = _Mode.SKIP_LINE
+        return True
+
+    def _skip_line(self, events: list[Event]) -> bool:
+        """Read past a line and the literals it announces, to where the next command starts."""
+        buffer = self._buffer
+        end = buffer.find(b"\n")
+        used = end + 1 if end >= 0 else max(0, len(buffer) - _LITERAL_TAIL)
+        self._skipped += used
+        literal = _LITERAL.search(buffer, max(0, end - _LITERAL_TAIL), end - 1) if end > 3 else None
+        size = int(literal[2]) if literal is not None and literal[3] else 0
+        del literal  # it would pin the buffer
+        self._skipped += size
+        if self._skipped > self._limits.skip:
+            answer = b"* BYE too much to read past\r\n"
+            events.append(Malformed(None, answer, "too much to read past after a refused command", True))
+            self._stop()
+            return False
+        if end < 0:
+            del buffer[:used]
+            return False
+        self._next_command(used)
+        if size:
+            self._left = size
+            self._mode = _Mode.SKIP
+        return True
+
+    # --- lines that are no commands
+
+    def _answer_line(self, events: list[Event]) -> bool:
+        """A SASL response or DONE."""
+        sasl = self._mode is _Mode.SASL
+        end = self._buffer.find(b"\n", self._scan)
+        if (end if end >= 0 else len(self._buffer)) > self._limits.line:
+            return self._too_long(events)
+        if end < 0:
+            self._scan = len(self._buffer)
+            return False
+        line = bytes(self._buffer[: end + 1])
+        tag = self._tag
+        try:
+            if not line.endswith(b"\r\n"):
+                raise Wrong("a line ended by a lone LF")
+            line = line[:-2]
+            if sasl:
+                event: Event = SaslResponse(tag, None if line == b"*" else decode_base64(line))
+            elif line.upper() == b"DONE":
+                event = Done(tag)
+            else:
+                raise Wrong("expected DONE")
+        except Wrong as wrong:
+            self._complain(events, wrong, end + 1, tag=tag)
+            return False
+        self._next_command(end + 1)
+        events.append(event)
+        return False
+
+    # --- complaints
+
+    def _complain(
+        self, events: list[Event], wrong: Wrong, used: int, *, tag: bytes | None = None, close: bool = False
+    ) -> None:
+        """Report `wrong` about the command that ends at `used`, and go on after it unless that was one too many."""
+        name = b""
+        if tag is None and self._mode in (_Mode.APPENDED, _Mode.SASL, _Mode.IDLE):
+            tag = self._tag
+        elif tag is None:
+            start = bytes(self._buffer[:200])
+            head = HEAD.match(start)
+            known = head or TAG.match(start)
+            tag = known[1] if known else None
+            name = head[2].upper() if head is not None and head[2].upper() in COMMANDS else b""
+        text = f"{name.decode('ascii')}: {wrong.answer}" if name else wrong.answer
+        if wrong.position is not None:
+            text += f" (at octet {wrong.position + 1})"
+        code = f"[{wrong.code}] " if wrong.code else ""
+        answer = b"%b %b %b\r\n" % (tag or b"*", wrong.status.encode(), (code + text).encode("ascii", "replace"))
+        if wrong.status == "BAD":
+            self._bad += 1
+        close = close or self._bad >= self._limits.bad
+        if close:
+            answer += b"* BYE too much that makes no sense\r\n"
+        self._next_command(used)
+        events.append(Malformed(tag, answer, text, close))
+        if close:
+            self._stop()
+
+    def _stop(self) -> None:
+        """A closing Malformed was given: read no more."""
+        self._mode = _Mode.HALT
+        self.wants = Wants.CLOSE
+        self._buffer.clear()
