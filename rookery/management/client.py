@@ -110,4 +110,4 @@ def decode_answer(data: bytes, found: Operation) -> object:
     answer = msgspec.json.decode(data, type=Answer)
     if answer.refused is not None:
         raise RookeryError(answer.refused.cause, answer.refused.what)
-    return msgspec.json.decode(answer.result or b"null", type=found.result)
+    return msgspec.json.decode(answer.result, type=found.result)

@@ -22,9 +22,9 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """Exactly one of the two is set. `result` is JSON of the operation's result type."""
+    """`result` is JSON of the operation's result type, and counts only when nothing was refused."""
 
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     refused: Refusal | None = None
 
 

@@ -99,7 +99,7 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if found is None:
         raise ValueError("expected a size such as 50MB")
-    unit = 1024 ** _SIZE_UNITS[found[3].lower()]
+    unit = 1 << 10 * _SIZE_UNITS[found[3].lower()]
     thousandths = int((found[2] or "0").ljust(3, "0"))
     return int(found[1]) * unit + thousandths * unit // 1000
 

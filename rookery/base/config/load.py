@@ -57,7 +57,7 @@ def parse(data: bytes, file: str = "rookery.toml") -> tuple[Config, list[Problem
         what = str(error).split(" (at ")[0]
         shown = text.split("\n")[line - 1].strip()[:FOUND_LIMIT] if found else "the end of the file"
         return Config(), [Problem(file, line, "", shown, f"not TOML: {what}")]
-    return _Reading(file, _lines(text)).config(tree)
+    return _Reading(file, line_numbers(text)).config(tree)
 
 
 class _Reading:
@@ -123,7 +123,7 @@ _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_.\"' -]+?)\s*\]\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_\"'-]+(?:\s*\.\s*[A-Za-z0-9_\"'-]+)*)\s*=")
 
 
-def _lines(text: str) -> dict[str, int]:
+def line_numbers(text: str) -> dict[str, int]:
     """The line of each table and key, which tomllib does not tell; good enough for messages."""
     found: dict[str, int] = {}
     section = ""

@@ -5,6 +5,7 @@ import pwd
 from pathlib import Path
 
 from rookery.base.config import Config, Problem
+from rookery.base.config.load import line_numbers
 from rookery.management.certificates import check as check_certificate
 from rookery.management.site import CONFIG_NAME, Site
 
@@ -34,35 +35,36 @@ def check_tls(site: Site, config: Config, now: float) -> list[Problem]:
 
 def check_settings(site: Site, config: Config) -> list[Problem]:
     """What single values cannot show: ports that meet, users and folders that are not there."""
-    file, problems = str(site.config_file), []
+    found: list[tuple[str, str, str]] = []  # key, found, expected
     taken: dict[int, str] = {}
     for name, port in ports(config).items():
         key = "http.port" if name == "http" else f"listen.{name}"
         if port > PORT_LIMIT:
-            problems.append(
-                Problem(file, 0, key, str(port), f"expected at most {PORT_LIMIT}, listen.port_offset included")
-            )
+            found.append((key, str(port), f"at most {PORT_LIMIT}, listen.port_offset included"))
         elif port in taken:
-            problems.append(Problem(file, 0, key, str(port), f"expected another port than {taken[port]}"))
+            found.append((key, str(port), f"another port than {taken[port]}"))
         taken.setdefault(port, key)
-    if config.site.user:
-        try:
-            pwd.getpwnam(config.site.user)
-        except KeyError:
-            problems.append(Problem(file, 0, "site.user", config.site.user, "expected a user of this machine"))
+    if config.site.user and not _is_user(config.site.user):
+        found.append(("site.user", config.site.user, "a user of this machine"))
     if config.log.file and not site.path(config.log.file).parent.is_dir():
-        problems.append(Problem(file, 0, "log.file", config.log.file, "expected a file in a folder that exists"))
-    if config.limits.before_login > config.limits.connections_per_address:
-        problems.append(
-            Problem(
-                file,
-                0,
-                "limits.before_login",
-                str(config.limits.before_login),
-                f"expected at most limits.connections_per_address, {config.limits.connections_per_address}",
-            )
-        )
-    return problems
+        found.append(("log.file", config.log.file, "a file in a folder that exists"))
+    limits = config.limits
+    if limits.before_login > limits.connections_per_address:
+        most = f"at most limits.connections_per_address, {limits.connections_per_address}"
+        found.append(("limits.before_login", str(limits.before_login), most))
+    lines = line_numbers(site.config_file.read_text(encoding="utf-8")) if found else {}
+    return [
+        Problem(str(site.config_file), lines.get(key, 0), key, shown, f"expected {expected}")
+        for key, shown, expected in found
+    ]
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def ports(config: Config) -> dict[str, int]:
