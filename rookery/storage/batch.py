@@ -1,0 +1,278 @@
+"""A batch's picture of its accounts: loaded set-wise at its beginning (the fence), changed in memory by the rules,
+written back set-wise at its end.
+
+Nothing here outlives the transaction: what the event loop knows of an account (open_account.py) advances only by the
+`Progress` of a batch that was committed.
+"""
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from rookery.base.errors import Cause, Refusal
+from rookery.base.ids import AccountId, BlobId
+from rookery.base.numberset import NumberSet
+from rookery.storage.blobs import Place
+from rookery.storage.engine import Row, Transaction
+from rookery.storage.schema import ACTIVE
+from rookery.storage.values import Change, Kind, Verb
+
+WHOLE = 0  # counter.mailbox of the account as a whole
+UIDVALIDITY_LIMIT = (1 << 32) - (1 << 20)  # a clock far in the future must not use the 32 bits up
+MODSEQ_LIMIT = (1 << 63) - 1
+
+ACCOUNT_COLUMNS = (
+    "id",
+    "account",
+    "epoch",
+    "state",
+    "size_limit",
+    "message_limit",
+    "uidvalidity",
+    "next_mailbox",
+    "floor",
+)
+COUNTER_COLUMNS = (
+    "account",
+    "mailbox",
+    "uidvalidity",
+    "uidnext",
+    "modseq",
+    "messages",
+    "unseen",
+    "deleted",
+    "size",
+)
+_CHANGE_COLUMNS = ("account", "modseq", "kind", "verb", "mailbox", "uids", "added", "removed", "saved")
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The act took place, or had taken place before."""
+
+    modseq: int = 0
+
+
+class Item(Protocol):
+    """What every operation's argument has. `epoch`: the one under which the caller hosts the account; None: any."""
+
+    @property
+    def account(self) -> AccountId: ...
+
+    @property
+    def epoch(self) -> int | None: ...
+
+
+class Counter:
+    """The running numbers of one mailbox, or (mailbox 0) of the whole account."""
+
+    __slots__ = ("deleted", "dirty", "mailbox", "messages", "modseq", "size", "uidnext", "uidvalidity", "unseen")
+
+    def __init__(
+        self,
+        mailbox: int,
+        uidvalidity: int,
+        uidnext: int,
+        modseq: int,
+        messages: int,
+        unseen: int,
+        deleted: int,
+        size: int,
+    ) -> None:
+        self.mailbox = mailbox
+        self.uidvalidity = uidvalidity
+        self.uidnext = uidnext
+        self.modseq = modseq
+        self.messages = messages
+        self.unseen = unseen
+        self.deleted = deleted
+        self.size = size
+        self.dirty = False
+
+    def values(self) -> tuple[int, ...]:
+        return (
+            self.uidvalidity,
+            self.uidnext,
+            self.modseq,
+            self.messages,
+            self.unseen,
+            self.deleted,
+            self.size,
+        )
+
+
+class AccountRow:
+    """One account inside one batch."""
+
+    __slots__ = (
+        "changes",
+        "counters",
+        "epoch",
+        "floor",
+        "id",
+        "keywords",
+        "message_limit",
+        "next_mailbox",
+        "number",
+        "promised",
+        "renamed",
+        "row_dirty",
+        "size_limit",
+        "state",
+        "uidvalidity",
+        "whole",
+    )
+
+    def __init__(self, row: Row, whole: Counter) -> None:
+        self.id: AccountId = row[0]
+        self.number: int = row[1]
+        self.epoch: int = row[2]
+        self.state: int = row[3]
+        self.size_limit: int = row[4]
+        self.message_limit: int = row[5]
+        self.uidvalidity: int = row[6]
+        self.next_mailbox: int = row[7]
+        self.floor: int = row[8]
+        self.whole = whole
+        self.counters: dict[int, Counter] = {}
+        self.keywords: dict[str, int] | None = None  # bit by folded name, once loaded
+        self.promised = 0  # keyword bits that this batch gives to messages
+        self.changes: list[Change] = []  # of this batch, in order
+        self.row_dirty = False
+        self.renamed = False  # names, subscriptions, keywords or limits differ: an open account reads them again
+
+    def step(self) -> int:
+        """The next change number."""
+        whole = self.whole
+        whole.modseq += 1
+        whole.dirty = True
+        return whole.modseq
+
+    def next_uidvalidity(self, now: int) -> int:
+        """Greater than any this account ever gave, so that a name made again is seen to be new (RFC 9051 2.3.1.1)."""
+        self.uidvalidity = max(self.uidvalidity + 1, min(now, UIDVALIDITY_LIMIT))
+        self.row_dirty = True
+        return self.uidvalidity
+
+    def room(self, size: int, messages: int = 1) -> Refusal | None:
+        """Whether so much more may be stored; counts what this batch has already added."""
+        whole = self.whole
+        if self.size_limit and whole.size + size > self.size_limit:
+            return Refusal(Cause.OVER_QUOTA, f"the account holds at most {self.size_limit} octets")
+        if self.message_limit and whole.messages + messages > self.message_limit:
+            return Refusal(Cause.OVER_QUOTA, f"the account holds at most {self.message_limit} messages")
+        return None
+
+    def log(self, change: Change) -> None:
+        self.changes.append(change)
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """What one committed batch did to one account. `counters` as they are after it."""
+
+    modseq: int
+    changes: list[Change]
+    counters: list[Counter]
+    renamed: bool
+
+
+class Batch:
+    """What the rules of one transaction share.
+
+    `places`: where the blobs of this batch were made durable. `now`: seconds UTC. `watched`: the accounts somebody has
+    open, for which progress is kept in detail.
+    """
+
+    __slots__ = ("accounts", "by_number", "log_rows", "now", "places", "used_blobs", "watched")
+
+    def __init__(self, places: Mapping[BlobId, Place], now: int, watched: Container[AccountId] = ()) -> None:
+        self.places = places
+        self.now = now
+        self.watched = watched
+        self.accounts: dict[AccountId, AccountRow] = {}
+        self.by_number: dict[int, AccountRow] = {}
+        self.log_rows: list[tuple[int | str, ...]] = []
+        self.used_blobs: set[BlobId] = set()
+
+    def load(self, tx: Transaction, ids: Iterable[AccountId]) -> None:
+        """The fence: the rows of all accounts of the batch, in order of id."""
+        missing = sorted(set(ids).difference(self.accounts))
+        if not missing:
+            return
+        rows = {row[1]: row for row in tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing])}
+        keys = [(number, WHOLE) for number in rows]
+        for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), keys):
+            self.add(AccountRow(rows[counter[0]], Counter(*counter[1:])))
+
+    def add(self, row: AccountRow) -> None:
+        self.accounts[row.id] = row
+        self.by_number[row.number] = row
+
+    def account(self, item: Item) -> AccountRow | Refusal:
+        row = self.accounts.get(item.account)
+        if row is None or row.state != ACTIVE:
+            return Refusal(Cause.NOT_FOUND, "no such account in this store")
+        if item.epoch is not None and item.epoch != row.epoch:
+            return Refusal(Cause.MOVED, "another host has the account")
+        return row
+
+    def load_counters(self, tx: Transaction, wanted: Iterable[tuple[AccountRow, int]]) -> None:
+        """Fill `AccountRow.counters` for these mailboxes; those that do not exist stay out."""
+        keys = {(row.number, mailbox) for row, mailbox in wanted if mailbox > 0 and mailbox not in row.counters}
+        if keys:
+            for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), sorted(keys)):
+                self.by_number[counter[0]].counters[counter[1]] = Counter(*counter[1:])
+
+    def mailbox(self, tx: Transaction, row: AccountRow, number: int) -> Counter | Refusal:
+        counter = row.counters.get(number)
+        if counter is None:
+            self.load_counters(tx, [(row, number)])
+            counter = row.counters.get(number)
+        return counter if counter is not None else Refusal(Cause.NOT_FOUND, "no such mailbox")
+
+    def log(
+        self,
+        row: AccountRow,
+        modseq: int,
+        kind: Kind,
+        verb: Verb,
+        mailbox: int,
+        uids: NumberSet = NumberSet(),  # noqa: B008  immutable
+        added: int = 0,
+        removed: int = 0,
+    ) -> None:
+        """Add a row to the account's change log."""
+        self.log_rows.append((row.number, modseq, kind.value, verb.value, mailbox, str(uids), added, removed, self.now))
+        if row.id in self.watched:
+            row.log(Change(modseq, kind, verb, mailbox, uids, added, removed))
+
+    def finish(self, tx: Transaction) -> None:
+        """Write back what the rules changed. Safe to call again after more work in the same batch."""
+        counters: list[tuple[int, ...]] = []
+        rows: list[tuple[bytes | int, ...]] = []
+        for row in self.accounts.values():
+            if row.whole.dirty:
+                counters.append((row.number, WHOLE, *row.whole.values()))
+            for counter in row.counters.values():
+                if counter.dirty:
+                    counters.append((row.number, counter.mailbox, *counter.values()))
+            if row.row_dirty:
+                rows.append((row.id, row.state, row.size_limit, row.message_limit, row.uidvalidity, row.next_mailbox))
+                row.row_dirty = False
+        if counters:
+            tx.update_many("counter", ("account", "mailbox"), COUNTER_COLUMNS[2:], counters)
+        if rows:
+            columns = ("state", "size_limit", "message_limit", "uidvalidity", "next_mailbox")
+            tx.update_many("account", ("id",), columns, rows)
+        if self.log_rows:
+            tx.insert_many("change", _CHANGE_COLUMNS, self.log_rows)
+            self.log_rows = []
+
+    def progress(self) -> dict[AccountId, Progress]:
+        """What happened to each account that changed; hand it on only after the commit."""
+        made: dict[AccountId, Progress] = {}
+        for row in self.accounts.values():
+            if row.whole.dirty or row.renamed:
+                counters = [c for c in row.counters.values() if c.dirty]
+                made[row.id] = Progress(row.whole.modseq, row.changes, [row.whole, *counters], row.renamed)
+        return made
