@@ -37,8 +37,8 @@ ROOKERY = [sys.executable, "-m", "rookery"]
 
 
 def free_port_offset() -> int:
-    """An offset at which every standard port is free now, on IPv4 and IPv6."""
-    for offset in random.sample(range(10_000, 50_000, 7), 200):
+    """An offset at which every standard port is free now, on IPv4 and IPv6, below the ports that clients get."""
+    for offset in random.sample(range(10_000, 23_000, 7), 200):
         if all(_free(port + offset) for port in STANDARD_PORTS.values()):
             return offset
     raise RuntimeError("no free range of ports")
@@ -71,10 +71,8 @@ class RunningSite:
     # --- making and changing ---
 
     def init(self) -> None:
-        run(
-            ["init", str(self.folder), "--domain", self.domain, "--hostname", self.hostname]
-            + ["--port-offset", str(self.offset)]
-        )
+        names = ["--domain", self.domain, "--hostname", self.hostname]
+        run(["init", str(self.folder), *names, "--port-offset", str(self.offset)])
 
     def configure(self, **settings: str) -> None:
         """Set settings as TOML text, by "section__name": configure(limits__connections="50")."""
