@@ -17,8 +17,23 @@ class TlsFacts(NamedTuple):
     server_name: str = ""  # SNI
 
 
+class Interrupted(Exception):
+    """A read was ended by `interrupt()`: finish what is begun, then say goodbye."""
+
+
+class Injected(Exception):
+    """The peer sent octets in clear after it was told to start TLS."""
+
+
 class Stream(Protocol):
-    """Reads are whatever has arrived; writes are buffered until `drain` waits for the peer."""
+    """Reads are whatever has arrived; writes are buffered until `drain` waits for the peer.
+
+    `idle` is how many seconds a read or drain may wait; `deadline` the moment (monotonic) at which both fail, whatever
+    arrives. 0 means no such limit. Both are kept to the second, and never fire early.
+    """
+
+    idle: float
+    deadline: float
 
     @property
     def peer(self) -> Peer: ...
@@ -29,18 +44,48 @@ class Stream(Protocol):
     @property
     def tls(self) -> TlsFacts | None: ...
 
-    async def read(self) -> bytes:
-        """At least one octet, or b"" at the end. Raises TimeoutError after the stream's idle limit."""
+    def now(self) -> float:
+        """The clock of `deadline`, monotonic seconds."""
         ...
 
-    def write(self, data: bytes) -> None: ...
+    async def read(self) -> bytes:
+        """At least one octet, or b"" when the peer has ended or is gone.
+
+        Raises TimeoutError after the stream's limits and Interrupted when nothing is there and somebody called
+        `interrupt`.
+        """
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Never waits; does nothing once the peer is gone."""
+        ...
+
+    @property
+    def unsent(self) -> bool:
+        """True when so much waits for the peer that `drain` would wait too."""
+        ...
 
     async def drain(self) -> None:
-        """Wait until the peer has taken most of what was written; at once when little is waiting."""
+        """Wait until the peer has taken most of what was written; at once when little is waiting.
+
+        Returns when the peer is gone (the next read says so). Raises TimeoutError after the stream's limits.
+        """
         ...
 
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None) -> None:
-        """Upgrade in place. Nothing may have been read ahead (the engine's `leftover()` must be empty)."""
+        """Upgrade in place. Nothing may have been read ahead (the engine's `leftover()` must be empty).
+
+        Raises Injected when octets in clear are waiting, OSError (ssl.SSLError, ConnectionError, TimeoutError) when the
+        handshake fails; the stream is of no use then.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Ask the reader to come to an end: a read that has nothing to give raises Interrupted, once."""
+        ...
+
+    def authenticated(self) -> None:
+        """The peer has logged in: it no longer counts among those that have not. Ends `deadline`."""
         ...
 
     def close(self) -> None:

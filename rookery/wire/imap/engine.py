@@ -15,6 +15,7 @@ from enum import Enum
 
 import msgspec
 
+from rookery.wire.engine import Wants as Wants
 from rookery.wire.imap import commands as c
 from rookery.wire.imap.events import (
     Done,
@@ -59,12 +60,6 @@ LITERAL_MINUS = 4096  # RFC 7888 section 5
 
 _LITERAL = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\Z")
 _LITERAL_TAIL = 32  # octets in which an announcement fits
-
-
-class Wants(Enum):
-    MORE = "more"
-    START_TLS = "start-tls"
-    CLOSE = "close"
 
 
 class _Mode(Enum):
