@@ -1,0 +1,269 @@
+"""The directory as everybody else sees it: synchronous reads, and one coroutine for each act.
+
+Lives on the event loop. Reads answer from memory or by a point read; acts go through the writer thread and have
+committed when they return. What an act made stale is forgotten before it is acknowledged, also when its caller has
+been cancelled meanwhile.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import AccountId, RandomBytes, system_random
+from rookery.distribution.directory import acts, reads
+from rookery.distribution.directory.addresses import POSTMASTER, Address, canonical_domain, parse_address
+from rookery.distribution.directory.logins import LoginBatch
+from rookery.distribution.directory.memory import Memory
+from rookery.distribution.directory.resolve import Known, known, resolve
+from rookery.distribution.directory.rules import Outcome
+from rookery.distribution.directory.rules_accounts import RecordLogins
+from rookery.distribution.directory.secrets import Secrets
+from rookery.distribution.directory.values import (
+    AccountRecord,
+    Alias,
+    Change,
+    Credentials,
+    Domain,
+    Group,
+    Kind,
+    LastLogin,
+    Resolution,
+)
+from rookery.storage.engine import Database, Reader
+from rookery.storage.writer import Rule, Writer
+
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
+
+PAGE = 500  # rows of one read of a listing
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySettings:
+    """`scram_iterations` 0: no SCRAM keys. `default_domain` "": the oldest domain."""
+
+    scram_iterations: int = 0
+    default_domain: str = ""
+
+
+class Directory:
+    """Made by `opening.open_directory`; `close` ends it."""
+
+    __slots__ = ("_clock", "_database", "_logins", "_memory", "_watchers", "_writer", "random", "secrets", "settings")
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        *,
+        clock: Clock,
+        secrets: Secrets,
+        settings: DirectorySettings,
+        random: RandomBytes = system_random,
+    ) -> None:
+        self._database = database
+        self._writer = writer
+        self._clock = clock
+        self.random = random
+        self._memory = Memory(database)
+        self._logins = LoginBatch(self._write_logins)
+        self._watchers: list[Callable[[], None]] = []
+        self.secrets = secrets
+        self.settings = settings
+
+    # --- plumbing ---
+
+    def now(self) -> int:
+        return int(self._clock.wall())
+
+    async def act(self, rule: Rule[A, Outcome[R]], argument: A) -> R:
+        """Run one rule; raises RookeryError with its refusal."""
+        future: asyncio.Future[Outcome[R] | Refusal] = asyncio.get_running_loop().create_future()
+
+        def done(result: Outcome[R] | Refusal) -> None:
+            if isinstance(result, Outcome):
+                self._forget(result)
+            if not future.done():
+                future.set_result(result)
+
+        self._writer.submit(rule, argument, done=done)
+        result = await future
+        if isinstance(result, Refusal):
+            raise RookeryError(result.cause, result.what)
+        return result.value
+
+    def _forget(self, outcome: Outcome[R]) -> None:
+        if outcome.everything:
+            self._memory.forget_everything()
+        for name in outcome.names:
+            self._memory.forget_name(name)
+        for account in outcome.accounts:
+            self._memory.forget_account(account)
+        for watcher in list(self._watchers):
+            watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Called on the loop after each committed act; carries nothing, the change log is the truth. Returns the end."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def _read(self, read: Callable[[Reader], T]) -> T:
+        with self._database.read() as reader:
+            return read(reader)
+
+    async def close(self) -> None:
+        self._logins.flush()
+        await self._writer.close()
+        self._database.close()
+
+    # --- domains ---
+
+    @property
+    def default_domain(self) -> str:
+        """Where a name without @ belongs: the setting, else the oldest domain, else ""."""
+        return self.settings.default_domain or self._memory.oldest_domain()
+
+    def domain(self, name: str) -> Domain | None:
+        """By any of its names, in any form; a name that is no domain is simply not there."""
+        try:
+            canonical = canonical_domain(name)
+        except RookeryError:
+            return None
+        return self._read(lambda reader: reads.domain(reader, canonical))
+
+    def is_local(self, name: str) -> bool:
+        """Whether `name` (canonical) is a domain of ours."""
+        return self._memory.domain_number(name) is not None
+
+    def domains(self) -> Iterator[Domain]:
+        after = ""
+        while page := self._read(lambda reader, after=after: reads.domains(reader, after, PAGE)):  # type: ignore[misc]
+            yield from page
+            after = page[-1].name
+
+    def _numbers(self, domain: str | None) -> Iterator[int]:
+        if domain is None:
+            yield from (found.id for found in self.domains())
+        elif found := self.domain(domain):
+            yield found.id
+        else:
+            raise RookeryError(Cause.NOT_FOUND, f"there is no domain {domain[:80]}")
+
+    def _pages(
+        self, domain: str | None, read: Callable[[Reader, int, str, int], list[T]], local: Callable[[T], str]
+    ) -> Iterator[T]:
+        """Page by page, so that no reader is held while the caller thinks."""
+        for number in self._numbers(domain):
+            after = ""
+            while True:
+                with self._database.read() as reader:
+                    page = read(reader, number, after, PAGE)
+                if not page:
+                    break
+                yield from page
+                after = local(page[-1])
+
+    # --- accounts ---
+
+    def _entry(self, address: Address) -> reads.Entry | None:
+        number = self._memory.domain_number(address.domain) if address.domain else reads.SITE_DOMAIN
+        return None if number is None else self._memory.entry(number, address.local)
+
+    def account(self, address: str) -> AccountRecord | None:
+        """The account that has exactly this address, in whatever state; bare `postmaster` is the built-in one."""
+        try:
+            entry = self._entry(parse_address(address))
+        except RookeryError:
+            return None
+        return self._memory.account(entry.object) if entry is not None and entry.kind is Kind.ACCOUNT else None
+
+    def account_by_id(self, account: AccountId) -> AccountRecord | None:
+        return self._memory.account(account)
+
+    def login_account(self, login: str) -> AccountRecord | None:
+        """As `account`; a bare name belongs to the default domain."""
+        if "@" not in login and (domain := self.default_domain):
+            found = self.account(f"{login}@{domain}")
+            if found is not None or login.lower() != POSTMASTER:
+                return found
+        return self.account(login)
+
+    def accounts(self, domain: str | None = None) -> Iterator[AccountRecord]:
+        """All, domain by domain, in order; the built-in postmaster is not among them. Raises NOT_FOUND."""
+        return self._pages(domain, reads.accounts, lambda record: record.address.rpartition("@")[0])
+
+    def count_accounts(self, domain: str | None = None) -> int:
+        if domain is None:
+            return self._read(reads.count_accounts)
+        return sum(self._read(lambda reader, n=n: reads.count_accounts(reader, n)) for n in self._numbers(domain))  # type: ignore[misc]
+
+    def credentials(self, account: AccountId) -> Credentials | None:
+        return self._memory.credentials(account)
+
+    def expired_accounts(self, limit: int = PAGE) -> list[AccountRecord]:
+        """Removed accounts whose time is over: remove their mail, then `purge_account`."""
+        now = self.now()
+        return self._read(lambda reader: reads.expired(reader, now, limit))
+
+    def last_login(self, account: AccountId) -> LastLogin | None:
+        return self._logins.get(account) or self._read(lambda reader: reads.last_login(reader, account))
+
+    def record_login(self, account: AccountId, protocol: str, address: str, at: int | None = None) -> None:
+        """Kept in memory for at most a second, then written with all others."""
+        self._logins.add(account, LastLogin(self.now() if at is None else at, protocol[:40], address[:64]))
+
+    def flush_logins(self) -> None:
+        self._logins.flush()
+
+    def _write_logins(self, logins: tuple[tuple[AccountId, LastLogin], ...]) -> None:
+        self._writer.submit(acts.RECORD_LOGINS, RecordLogins(logins), done=lambda _: None)
+
+    # --- aliases and groups ---
+
+    def alias(self, address: str) -> Alias | None:
+        return self._expansion(address, Kind.ALIAS, reads.alias)
+
+    def group(self, address: str) -> Group | None:
+        return self._expansion(address, Kind.GROUP, reads.group)
+
+    def _expansion(self, address: str, kind: Kind, read: Callable[[Reader, bytes], T | None]) -> T | None:
+        try:
+            entry = self._entry(parse_address(address))
+        except RookeryError:
+            return None
+        if entry is None or entry.kind is not kind:
+            return None
+        with self._database.read() as reader:
+            return read(reader, entry.object)
+
+    def aliases(self, domain: str | None = None) -> Iterator[Alias]:
+        return self._pages(domain, reads.aliases, lambda alias: alias.address.rpartition("@")[0])
+
+    def groups(self, domain: str | None = None) -> Iterator[Group]:
+        return self._pages(domain, reads.groups, lambda group: group.address.rpartition("@")[0])
+
+    # --- resolving ---
+
+    def resolve(self, address: str) -> Resolution:
+        """Where mail for `address` goes. Raises RookeryError: INVALID (no address), TOO_MANY (stands for too many)."""
+        return resolve(self._memory, self._keepers, self.default_domain, address)
+
+    def known(self, address: str) -> Known:
+        """Whether mail for `address` is ours and wanted, without expanding anything. Raises INVALID."""
+        return known(self._memory, self.default_domain, address)
+
+    def _keepers(self, number: int | None) -> list[AccountRecord]:
+        return self._read(lambda reader: reads.keepers(reader, number))
+
+    # --- the change log ---
+
+    def last_change(self) -> int:
+        return self._read(reads.last_change)
+
+    def changes(self, after: int, limit: int = PAGE) -> list[Change]:
+        """Rows of the change log after number `after`, oldest first."""
+        return self._read(lambda reader: list(reads.changes(reader, after, limit)))

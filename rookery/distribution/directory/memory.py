@@ -1,0 +1,172 @@
+"""Bounded memory over the reads, on the event loop's thread alone.
+
+An answer is read and remembered in one go, and a committed change is forgotten before its act is acknowledged, so
+nothing stale outlives an acknowledgement. Absent names have a small memory of their own: whoever guesses addresses
+does not push the real ones out.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from rookery.base.ids import AccountId
+from rookery.distribution.directory import reads
+from rookery.distribution.directory.reads import Entry, Expansion
+from rookery.distribution.directory.values import AccountRecord, Credentials
+from rookery.storage.engine import Database
+
+NAMES_KEPT = 65_536  # about 20 MB at most
+ABSENT_KEPT = 8_192
+ACCOUNTS_KEPT = 32_768
+DOMAINS_KEPT = 4_096
+EXPANSIONS_KEPT = 4_096
+EXPANSION_SIZE_KEPT = 100  # larger ones are read each time
+CREDENTIALS_KEPT = 8_192
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """The most recently used values, at most `limit`."""
+
+    __slots__ = ("_held", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: OrderedDict[K, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: K) -> V | None:
+        found = self._held.get(key)
+        if found is not None:
+            self._held.move_to_end(key)
+        return found
+
+    def put(self, key: K, value: V) -> None:
+        self._held[key] = value
+        self._held.move_to_end(key)
+        if len(self._held) > self._limit:
+            self._held.popitem(last=False)
+
+    def drop(self, key: K) -> V | None:
+        return self._held.pop(key, None)
+
+    def clear(self) -> None:
+        self._held.clear()
+
+
+class Memory:
+    """Reads that are remembered. Every method is synchronous: microseconds when warm, one point read when not."""
+
+    __slots__ = (
+        "_absent",
+        "_accounts",
+        "_credentials",
+        "_database",
+        "_domains",
+        "_expansions",
+        "_foreign",
+        "_names",
+        "_oldest",
+    )
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._domains: Recent[str, int] = Recent(DOMAINS_KEPT)
+        self._foreign: Recent[str, bool] = Recent(DOMAINS_KEPT)
+        self._names: Recent[tuple[int, str], Entry] = Recent(NAMES_KEPT)
+        self._absent: Recent[tuple[int, str], bool] = Recent(ABSENT_KEPT)
+        self._accounts: Recent[bytes, AccountRecord] = Recent(ACCOUNTS_KEPT)
+        self._expansions: Recent[bytes, Expansion] = Recent(EXPANSIONS_KEPT)
+        self._credentials: Recent[bytes, Credentials] = Recent(CREDENTIALS_KEPT)
+        self._oldest: str | None = None
+
+    def _read(
+        self, found: Recent[K, V], absent: Recent[K, bool] | None, key: K, read: Callable[[], V | None]
+    ) -> V | None:
+        value = found.get(key)
+        if value is not None:
+            return value
+        if absent is not None and absent.get(key):
+            return None
+        value = read()
+        if value is not None:
+            found.put(key, value)
+        elif absent is not None:
+            absent.put(key, True)
+        return value
+
+    def oldest_domain(self) -> str:
+        if self._oldest is None:
+            with self._database.read() as reader:
+                self._oldest = reads.oldest_domain(reader)
+        return self._oldest
+
+    def domain_number(self, name: str) -> int | None:
+        number = self._domains.get(name)
+        if number is not None:
+            return number
+
+        def read() -> int | None:
+            with self._database.read() as reader:
+                return reads.domain_number(reader, name)
+
+        return self._read(self._domains, self._foreign, name, read)
+
+    def entry(self, number: int, local: str) -> Entry | None:
+        key = (number, local)
+        found = self._names.get(key)
+        if found is not None:
+            return found
+
+        def read() -> Entry | None:
+            with self._database.read() as reader:
+                return reads.entry(reader, number, local)
+
+        return self._read(self._names, self._absent, key, read)
+
+    def account(self, account: bytes) -> AccountRecord | None:
+        found = self._accounts.get(account)
+        if found is not None:
+            return found
+
+        def read() -> AccountRecord | None:
+            with self._database.read() as reader:
+                return reads.account(reader, account)
+
+        return self._read(self._accounts, None, account, read)
+
+    def credentials(self, account: bytes) -> Credentials | None:
+        def read() -> Credentials | None:
+            with self._database.read() as reader:
+                return reads.credentials(reader, account)
+
+        return self._read(self._credentials, None, account, read)
+
+    def expansion(self, expansion: bytes) -> Expansion | None:
+        found = self._expansions.get(expansion)
+        if found is None:
+            with self._database.read() as reader:
+                found = reads.expansion(reader, expansion)
+            if found is not None and len(found.targets) <= EXPANSION_SIZE_KEPT:
+                self._expansions.put(expansion, found)
+        return found
+
+    def forget_name(self, key: tuple[int, str]) -> None:
+        self._absent.drop(key)
+        entry = self._names.drop(key)
+        if entry is not None:
+            self._expansions.drop(entry.object)
+
+    def forget_account(self, account: AccountId) -> None:
+        self._accounts.drop(account)
+        self._credentials.drop(account)
+
+    def forget_everything(self) -> None:
+        for memory in (self._domains, self._foreign, self._names, self._absent, self._accounts, self._expansions):
+            memory.clear()
+        self._credentials.clear()
+        self._oldest = None

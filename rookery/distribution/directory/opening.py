@@ -1,0 +1,53 @@
+"""Opening a directory: database, tables, the site's secret and its built-in postmaster, writer thread."""
+
+from pathlib import Path
+
+from rookery.base.clock import Clock
+from rookery.base.ids import RandomBytes, new_account_id, system_random
+from rookery.distribution.auth.hasher import Hasher
+from rookery.distribution.directory import reads
+from rookery.distribution.directory.addresses import POSTMASTER, Address
+from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.rules_accounts import add_builtin
+from rookery.distribution.directory.schema import TABLES
+from rookery.distribution.directory.secrets import Secrets
+from rookery.storage.engine import Database
+from rookery.storage.gate import Gate
+from rookery.storage.migrations import Migration
+from rookery.storage.sqlite import SqliteDatabase
+from rookery.storage.writer import Writer
+
+MIGRATIONS = (Migration(1, TABLES, oldest_release="0.1.0"),)
+WAITING_LIMIT = 8 * 1024 * 1024  # octets of acts that wait for the writer
+
+
+def ensure_site(database: Database, clock: Clock, random: RandomBytes) -> bytes:
+    """The site's secret, made together with the built-in postmaster when the database is new."""
+    with database.read() as reader:
+        row = reader.row("SELECT value FROM site WHERE key = 'secret'")
+    if row is not None:
+        return bytes(row[0])
+    secret = random(32)
+    with database.write() as tx:
+        tx.run("INSERT INTO site (key, value) VALUES ('secret', ?)", secret)
+        if reads.entry(tx, reads.SITE_DOMAIN, POSTMASTER) is None:
+            add_builtin(tx, new_account_id(random), Address(POSTMASTER, ""), int(clock.wall()))
+    return secret
+
+
+def open_directory(
+    path: Path,
+    *,
+    clock: Clock,
+    gate: Gate,
+    hasher: Hasher,
+    settings: DirectorySettings | None = None,
+    random: RandomBytes = system_random,
+) -> Directory:
+    """Open or make the directory kept in the file `path`. Raises RookeryError (a newer schema is refused by name)."""
+    settings = settings or DirectorySettings()
+    database = SqliteDatabase(path, MIGRATIONS)
+    secret = ensure_site(database, clock, random)
+    writer = Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock)
+    secrets = Secrets(hasher, random, secret, settings.scram_iterations)
+    return Directory(database, writer, clock=clock, secrets=secrets, settings=settings, random=random)

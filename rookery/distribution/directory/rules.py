@@ -1,0 +1,91 @@
+"""What all rules of the directory share: the change log, the outcome, naming who holds an address.
+
+A rule checks everything first and writes afterwards; it raises RookeryError only while it has written nothing, which
+becomes a Refusal value, so that the others of its batch go on.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import AccountId
+from rookery.distribution.directory import reads
+from rookery.distribution.directory.addresses import Address
+from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, Verb
+from rookery.storage.engine import Reader, Transaction
+
+CHANGES_KEPT = 1_000_000  # rows of the change log; followers further behind start anew from a copy
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Outcome(msgspec.Struct, Generic[R], frozen=True):
+    """The result, and what remembered things it made stale. `everything`: any of them."""
+
+    value: R
+    names: tuple[tuple[int, str], ...] = ()
+    accounts: tuple[AccountId, ...] = ()
+    everything: bool = False
+
+
+def each(
+    rule: Callable[[Transaction, A], Outcome[R]],
+) -> Callable[[Transaction, Sequence[A]], list[Outcome[R] | Refusal]]:
+    """A rule for one thing as a rule for a batch."""
+
+    def apply(tx: Transaction, items: Sequence[A]) -> list[Outcome[R] | Refusal]:
+        results: list[Outcome[R] | Refusal] = []
+        for item in items:
+            try:
+                results.append(rule(tx, item))
+            except RookeryError as error:
+                results.append(error.refusal)
+        return results
+
+    return apply
+
+
+def note(tx: Transaction, at: int, *changes: tuple[Kind, str, Verb]) -> int:
+    """Write change-log rows; returns the number of the last."""
+    tx.run("UPDATE counter SET value = value + ? WHERE name = 'changes'", len(changes))
+    last = reads.last_change(tx)
+    first = last - len(changes) + 1
+    rows = [(first + i, kind.value, object, verb.value, at) for i, (kind, object, verb) in enumerate(changes)]
+    tx.insert_many("change", ("number", "kind", "object", "verb", "at"), rows)
+    tx.run("DELETE FROM change WHERE number <= ?", last - CHANGES_KEPT)
+    return last
+
+
+def need_domain(reader: Reader, name: str) -> int:
+    number = reads.domain_number(reader, name)
+    if number is None:
+        raise RookeryError(Cause.NOT_FOUND, f"there is no domain {name}")
+    return number
+
+
+def need_free(reader: Reader, address: Address, *, ours: bytes = b"") -> int:
+    """The number of the domain in which `address` is free, or held by the object `ours`. Names who holds it if not."""
+    number = need_domain(reader, address.domain)
+    held = reads.entry(reader, number, address.local)
+    if held is not None and held.object != ours:
+        raise RookeryError(Cause.EXISTS, taken_text(reader, address, held))
+    return number
+
+
+def taken_text(reader: Reader, address: Address, held: reads.Entry) -> str:
+    if held.kind is not Kind.ACCOUNT:
+        return f"{address} is {'an alias' if held.kind is Kind.ALIAS else 'a group'}"
+    record = reads.account(reader, held.object)
+    if record is not None and record.state is AccountState.REMOVED:
+        return f"{address} is a removed account that is still kept; restore it, or remove it for good"
+    return f"{address} is an account"
+
+
+def need_account(reader: Reader, account: AccountId) -> AccountRecord:
+    record = reads.account(reader, account)
+    if record is None:
+        raise RookeryError(Cause.NOT_FOUND, "there is no such account")
+    return record

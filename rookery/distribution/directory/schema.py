@@ -1,0 +1,86 @@
+"""Tables of the directory, version 1. Common SQL of SQLite and PostgreSQL.
+
+A name is (domain number, local part), so that renaming a domain changes one row. Names of accounts, aliases and groups
+are unique together by the primary key of `name`. `domain_name` has every name of every domain, aliases too.
+A target's `local` is canonical, for lookups; `given` is its local part in the case it was given in.
+"""
+
+TABLES = (
+    "CREATE TABLE site (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+    "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
+    """CREATE TABLE change (
+        number INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        object TEXT NOT NULL,
+        verb INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE domain (
+        domain INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        created INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE TABLE domain_name (name TEXT PRIMARY KEY, domain INTEGER NOT NULL) STRICT",
+    "CREATE INDEX domain_name_domain ON domain_name (domain)",
+    """CREATE TABLE name (
+        domain INTEGER NOT NULL,
+        local TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        object BLOB NOT NULL,
+        PRIMARY KEY (domain, local)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE account (
+        account BLOB PRIMARY KEY,
+        domain INTEGER NOT NULL,
+        local TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        removed_until INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        size_limit INTEGER NOT NULL,
+        message_limit INTEGER NOT NULL,
+        admin INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        scram_salt BLOB NOT NULL,
+        scram_iterations INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX account_address ON account (domain, local)",
+    "CREATE INDEX account_oldest ON account (domain, state, created)",
+    "CREATE INDEX account_admin ON account (created) WHERE admin = 1",
+    "CREATE INDEX account_removed ON account (removed_until) WHERE state = 3",
+    """CREATE TABLE credential (
+        credential BLOB PRIMARY KEY,
+        account BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        parent BLOB NOT NULL,
+        label TEXT NOT NULL,
+        data TEXT NOT NULL,
+        created INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX credential_account ON credential (account)",
+    """CREATE TABLE login (
+        account BLOB PRIMARY KEY,
+        at INTEGER NOT NULL,
+        protocol TEXT NOT NULL,
+        address TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE expansion (
+        expansion BLOB PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        domain INTEGER NOT NULL,
+        local TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE UNIQUE INDEX expansion_address ON expansion (kind, domain, local)",
+    """CREATE TABLE target (
+        expansion BLOB NOT NULL,
+        position INTEGER NOT NULL,
+        local TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        given TEXT NOT NULL,
+        PRIMARY KEY (expansion, position)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX target_address ON target (domain, local)",
+    "INSERT INTO counter (name, value) VALUES ('changes', 0)",
+)

@@ -1,0 +1,173 @@
+"""What goes into and comes out of the directory: plain values, no behaviour.
+
+Addresses are canonical here (addresses.py). Times are whole seconds UTC.
+"""
+
+from enum import Enum
+from typing import TypeAlias
+
+import msgspec
+
+from rookery.base.ids import AccountId
+
+
+class Kind(Enum):
+    """What an address names, and what a change is about."""
+
+    DOMAIN = 1
+    ACCOUNT = 2
+    ALIAS = 3
+    GROUP = 4
+    CREDENTIAL = 5
+    NAME = 6
+
+
+class Verb(Enum):
+    CREATED = 1
+    CHANGED = 2
+    DESTROYED = 3
+
+
+class AccountState(Enum):
+    ACTIVE = 1
+    DISABLED = 2  # gets mail, cannot log in
+    REMOVED = 3  # neither; the address stays taken until `removed_until`, then the account is purged
+
+
+class Domain(msgspec.Struct, frozen=True):
+    """`aliases`: other names under which every address of the domain exists too."""
+
+    id: int
+    name: str
+    aliases: tuple[str, ...]
+    created: int
+
+
+class AccountRecord(msgspec.Struct, frozen=True):
+    """`version` rises with every change of credentials or state: a check made under another version counts no more."""
+
+    account: AccountId
+    address: str
+    state: AccountState
+    removed_until: int
+    name: str
+    size_limit: int
+    message_limit: int
+    admin: bool
+    created: int
+    version: int
+    domain: int
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """An address that stands for one or several others, anywhere."""
+
+    address: str
+    targets: tuple[str, ...]
+    created: int
+
+
+class Group(msgspec.Struct, frozen=True):
+    """An address for people who belong together; members may be anywhere, groups among them."""
+
+    address: str
+    name: str
+    members: tuple[str, ...]
+    created: int
+
+
+class CredentialKind(Enum):
+    PASSWORD = 1
+    APP_PASSWORD = 2
+    SCRAM = 3  # keys of one of the two above, its `parent`
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """`data`: a hash with its {SCHEME}; for SCRAM stored key and server key, 32 octets each, in base64."""
+
+    id: bytes
+    kind: CredentialKind
+    parent: bytes
+    label: str
+    data: str
+    created: int
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """All of one account, as of `version`. An empty salt: no SCRAM keys were ever made."""
+
+    version: int
+    scram_salt: bytes
+    scram_iterations: int
+    rows: tuple[Credential, ...]
+
+
+class LastLogin(msgspec.Struct, frozen=True):
+    at: int
+    protocol: str
+    address: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One row of the directory's change log. `object` is an id in hexadecimal, or the address of a NAME."""
+
+    number: int
+    kind: Kind
+    object: str
+    verb: Verb
+    at: int
+
+
+# --- passwords as they are handed in ------------------------------------------------------------------------------
+
+
+class Plain(msgspec.Struct, frozen=True):
+    """A password as its owner knows it."""
+
+    password: str
+
+
+class Hashed(msgspec.Struct, frozen=True):
+    """A hash from elsewhere, with its {SCHEME}."""
+
+    data: str
+
+
+Secret: TypeAlias = Plain | Hashed
+
+
+# --- resolving -----------------------------------------------------------------------------------------------------
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Deliver to `account`; `address` is the final address, with the detail ("alice+lists@example.test")."""
+
+    account: AccountId
+    address: str
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """Where mail for an address goes.
+
+    `through`: the alias or group it names, "" for an account itself. `missing`: members of ours that lead nowhere.
+    """
+
+    targets: tuple[Target, ...]
+    outside: tuple[str, ...] = ()
+    through: str = ""
+    missing: tuple[str, ...] = ()
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """The domain is ours, the address is not; or it leads nowhere (`what` says why)."""
+
+    what: str = ""
+
+
+class NotLocal(msgspec.Struct, frozen=True):
+    """The domain is not ours."""
+
+    domain: str
+
+
+Resolution: TypeAlias = Resolved | Unknown | NotLocal
