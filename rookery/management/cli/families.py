@@ -1,10 +1,12 @@
-"""Puts the command families into the tree; a family is loaded only when its file is asked for."""
+"""Puts the command families into the tree, in the order in which `--help` shows them."""
 
 import typer
 
-from rookery.management.cli import log_commands, site_commands
+from rookery.management.cli import account_commands, address_commands, log_commands, site_commands
 
 
 def enter(app: typer.Typer) -> None:
     site_commands.enter(app)
+    account_commands.enter(app)
+    address_commands.enter(app)
     log_commands.enter(app)

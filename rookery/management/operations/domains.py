@@ -1,0 +1,68 @@
+"""Domains and their other names."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.management.operations.registry import operation
+
+if TYPE_CHECKING:
+    from rookery.distribution.directory.values import Domain
+    from rookery.management.parts import Parts
+
+
+class DomainView(msgspec.Struct, frozen=True):
+    """`aliases`: other names under which every address of the domain exists. `created`: seconds UTC."""
+
+    name: str
+    aliases: list[str]
+    accounts: int
+    created: int
+
+
+def _view(parts: "Parts", domain: "Domain") -> DomainView:
+    return DomainView(domain.name, list(domain.aliases), parts.directory.count_accounts(domain.name), domain.created)
+
+
+@operation("domain.add")
+async def add_domain(parts: "Parts", name: str) -> DomainView:
+    """Raises INVALID, EXISTS."""
+    return _view(parts, await parts.administration.add_domain(name))
+
+
+@operation("domain.list")
+async def list_domains(parts: "Parts") -> list[DomainView]:
+    return [_view(parts, domain) for domain in parts.directory.domains()]
+
+
+@operation("domain.show")
+async def show_domain(parts: "Parts", name: str) -> DomainView:
+    found = parts.directory.domain(name)
+    if found is None:
+        raise RookeryError(Cause.NOT_FOUND, f"there is no domain {name[:200]}")
+    return _view(parts, found)
+
+
+@operation("domain.change")
+async def change_domain(
+    parts: "Parts", name: str, add_alias: list[str] | None = None, remove_alias: list[str] | None = None
+) -> DomainView:
+    """Add and take away other names."""
+    for alias in add_alias or ():
+        await parts.administration.add_domain_alias(name, alias)
+    for alias in remove_alias or ():
+        await parts.administration.remove_domain_alias(name, alias)
+    return await show_domain(parts, name)
+
+
+@operation("domain.rename")
+async def rename_domain(parts: "Parts", name: str, new: str) -> DomainView:
+    """Every address of the domain follows; mail and UIDs stay."""
+    return _view(parts, await parts.administration.rename_domain(name, new))
+
+
+@operation("domain.remove")
+async def remove_domain(parts: "Parts", name: str) -> None:
+    """Only an empty one: raises IN_USE while accounts, aliases or groups are left, removed accounts included."""
+    await parts.administration.remove_domain(name)
