@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 ADDRESS_LIMIT = 10_000  # addresses of one field
+TEXT_LIMIT = 256 << 10  # octets of one field looked at
 MISSING_DOMAIN = b"MISSING_DOMAIN"
 MISSING_MAILBOX = b"MISSING_MAILBOX"
 
@@ -50,6 +51,7 @@ def parse_addresses(value: bytes, limit: int = ADDRESS_LIMIT) -> list[Address]:
     """The addresses of an unfolded field value, in order, at most `limit` of them."""
     if not value:
         return []
+    value = value[:TEXT_LIMIT]
     found = _SIMPLE.fullmatch(value)
     if found is not None:
         return [Address(found[1] or found[2] or None, None, found[3], found[4])]
@@ -181,8 +183,6 @@ class _List:
             name = self.name if self.name is not None else self.comment
             host = b"".join(self.host) if self.host else b""
             mailbox = b"".join(self.words)
-            if not mailbox and not host and self.in_angle is False and self.name is not None:
-                mailbox, host = b"", b""  # `Name <>`
             self.addresses.append(
                 Address(
                     name or None,

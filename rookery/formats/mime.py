@@ -29,6 +29,7 @@ _LWSP = b" \t\r"
 VALUE_LIMIT = 16384  # octets of one structured Content- field looked at
 PARAMETER_LIMIT = 200
 BOUNDARY_LIMIT = 1000  # octets; RFC 2046 allows 70
+SCAN_FLOOR = 32 << 20  # octets that may be looked at in any message, however small
 _MISS_COST = 256  # octets charged for a line that only looked like a boundary
 
 
@@ -167,7 +168,7 @@ class _Parser:
         self.data = data
         self.limits = limits
         self.parts = 0
-        self.budget = limits.scan * len(data) + (1 << 16)
+        self.budget = max(limits.scan * len(data), SCAN_FLOOR)
 
     def part(self, start: int, end: int, default: ContentType, depth: int) -> Part:
         """Recursion is bounded by `limits.depth`."""
@@ -192,7 +193,7 @@ class _Parser:
                 part.content_type = OCTETS
         if kind == b"text" or part.content_type.type in (b"text", b"message"):
             part.lines = data.count(b"\n", body, end)
-            self.budget -= end - body
+            self.budget -= (end - body) >> 3  # counting is that much cheaper than searching
         return part
 
     def _describe(self, part: Part, values: dict[bytes, bytes], default: ContentType) -> None:

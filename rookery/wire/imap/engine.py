@@ -16,6 +16,7 @@ from enum import Enum
 import msgspec
 
 from rookery.wire.engine import Wants as Wants
+from rookery.wire.engine import Wants
 from rookery.wire.imap import commands as c
 from rookery.wire.imap.events import (
     Done,
@@ -128,6 +129,11 @@ class Engine:
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         return data
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the client has begun something that is not whole: a line, a literal, an exchange."""
+        return bool(self._buffer) or self._mode not in (_Mode.COMMAND, _Mode.IDLE, _Mode.HALT)
 
     # --- the session's decisions
 
