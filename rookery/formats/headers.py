@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-NAME_LIMIT = 998  # octets of a field name that is taken for one
+VALUE_LIMIT = 1 << 20  # octets of a folded value looked at
 
 _BLANK = re.compile(rb"\n\r?\n")
 _FIELD = re.compile(rb"^([!-9;-~]{1,998}+)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?", re.MULTILINE)
-_LINE_END = re.compile(rb"\r?\n")
 
 
 class Field(NamedTuple):
@@ -46,7 +45,7 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fiel
 def unfold(value: bytes) -> bytes:
     """A raw value on one line, without the space around it (RFC 5322 section 2.2.3)."""
     if b"\n" in value:
-        value = _LINE_END.sub(b"", value)
+        value = value[:VALUE_LIMIT].replace(b"\r\n", b"").replace(b"\n", b"")
     return value.strip(b" \t\r")
 
 

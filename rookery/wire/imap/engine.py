@@ -15,7 +15,6 @@ from enum import Enum
 
 import msgspec
 
-from rookery.wire.engine import Wants as Wants
 from rookery.wire.engine import Wants
 from rookery.wire.imap import commands as c
 from rookery.wire.imap.events import (
