@@ -9,7 +9,7 @@ and every refusal for lack of budget is one log line, event `login-failed` with 
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
@@ -47,7 +47,7 @@ class AuthSettings:
     scram: bool = False
     plaintext_on_loopback: bool = True
     remember: float = LIFETIME  # seconds
-    abuse: AbuseSettings = AbuseSettings()
+    abuse: AbuseSettings = field(default_factory=AbuseSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ class Authenticator:
         data = _octets(password)
         owner = record.account if record is not None else name.encode("utf-8", "replace")
         digest = self._remembered.digest(owner, data)
-        if record is not None and record.state is AccountState.ACTIVE:
-            if self._remembered.knows(record.account, record.version, digest):
-                return self._welcome(record, attempt)
+        active = record is not None and record.state is AccountState.ACTIVE
+        if record is not None and active and self._remembered.knows(record.account, record.version, digest):
+            return self._welcome(record, attempt)
         guess = await self._may_guess(name, record, attempt, started)
         try:
             found = await self._prove_once(digest, record, password, data)

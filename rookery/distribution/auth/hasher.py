@@ -36,7 +36,7 @@ class Hasher:
         return self._waiting
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Raises RookeryError(BUSY) at once when too many wait. A cancelled caller leaves its place when it comes up."""
+        """Raises RookeryError(BUSY) at once when too many wait. Work whose caller was cancelled is not begun."""
         if self._waiting >= self._limit:
             raise RookeryError(Cause.BUSY, "too many passwords are being checked")
         self._waiting += 1

@@ -1,6 +1,6 @@
 """SHA-256-crypt and SHA-512-crypt, after Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512" (version 0.6).
 
-Python 3.13 has no `crypt` module. Only needed to check hashes that come from elsewhere; the steps are numbered as there.
+Python 3.13 has no `crypt` module. Only to check hashes that come from elsewhere. Steps are numbered as there.
 """
 
 import hashlib

@@ -107,7 +107,7 @@ class Directory:
             watcher()
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Called on the loop after each committed act; carries nothing, the change log is the truth. Returns the end."""
+        """Called on the loop after each committed act; carries nothing: the change log is the truth. Returns the end."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
