@@ -33,6 +33,7 @@ VALUE_LIMIT = 500  # characters of one value
 LIST_LIMIT = 50  # members of one list
 WAITING_LIMIT = 100_000  # lines gathered and not yet written; more are dropped and counted
 WRITE_INTERVAL = 0.05  # seconds
+RECENT_LIMIT = 8 * 1024 * 1024  # octets of lines kept in memory when no file keeps them, for `rookery trace`
 
 _HIDDEN = frozenset(
     {"password", "passwd", "secret", "token", "authorization", "credential", "credentials", "body", "content"}
@@ -184,6 +185,8 @@ class _Log:
         self._path: Path | None = None
         self._descriptor: int | None = None  # None: standard error, whatever that is at the time
         self._waiting: deque[bytes] = deque()  # appended by any thread, emptied by the writing one
+        self._recent: deque[bytes] = deque()  # what was written lately, in the pieces in which it was
+        self._recent_size = 0
         self._dropped = 0
         self._midline = False  # the last write ended inside a line
         self._wake = threading.Event()
@@ -274,13 +277,29 @@ class _Log:
                 lines.append(self._line(_WARNING, "log", "lines-lost", {"lines": dropped}))
             if not lines:
                 return
-            data = (b"\n" if self._midline else b"") + b"".join(lines)
+            data = b"".join(lines)
+            if self._path is None:
+                self._remember(data)
+            if self._midline:
+                data = b"\n" + data
             written = _write(self._descriptor, data)
             if written < len(data):
                 self._midline = data[written - 1 : written] != b"\n" if written else self._midline
                 self._dropped += data[written:].count(b"\n")
             else:
                 self._midline = False
+
+    def _remember(self, data: bytes) -> None:
+        self._recent.append(data)
+        self._recent_size += len(data)
+        while self._recent_size > RECENT_LIMIT:
+            self._recent_size -= len(self._recent.popleft())
+
+    def recent(self) -> Iterator[str]:
+        """Lines written lately, oldest first; none when a file keeps them."""
+        self.flush()
+        for piece in list(self._recent):
+            yield from piece.decode().splitlines()
 
     def tap(self, tap: Callable[[str, str, dict[str, object]], None] | None) -> None:
         self._tap = tap
@@ -320,6 +339,7 @@ levels = _log.levels
 direct = _log.direct
 reopen = _log.reopen
 flush = _log.flush
+recent = _log.recent
 
 
 @contextmanager

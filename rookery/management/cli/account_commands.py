@@ -103,7 +103,7 @@ def import_(
 ) -> None:
     """Add thousands at once; what is refused is named by its line, and the rest is done."""
     client = _client(context)
-    lines = list(_read_csv(file))
+    lines = list(read_csv(file))
     refused = []
     for start, batch in _progress(
         [lines[i : i + IMPORT_BATCH] for i in range(0, len(lines), IMPORT_BATCH)], len(lines)
@@ -136,7 +136,7 @@ def _progress(batches: list[list[ImportLine]], total: int) -> Iterator[tuple[int
             progress.advance(task, len(batch))
 
 
-def _read_csv(file: Path) -> Iterator[ImportLine]:
+def read_csv(file: Path) -> Iterator[ImportLine]:
     """Every line but empty ones and a header. Raises RookeryError for a file that is no CSV."""
     import csv
 
@@ -146,10 +146,10 @@ def _read_csv(file: Path) -> Iterator[ImportLine]:
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
-                address, password, quota = ([cell.strip() for cell in cells] + ["", ""])[:3]
+                address, password, quota = [*cells, "", ""][:3]
                 if reader.line_num == 1 and "@" not in address:
                     continue
-                yield ImportLine(reader.line_num, address, password, quota)
+                yield ImportLine(reader.line_num, address.strip(), password, quota.strip())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RookeryError(Cause.INVALID, f"{file}: {error}") from error
 

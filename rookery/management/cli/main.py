@@ -46,19 +46,24 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rookery import __version__
+
+        sys.stdout.write(f"rookery {__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
     site: Annotated[
         Path | None, typer.Option("--site", metavar="DIR", envvar=SITE_VARIABLE, help="The folder of the site.")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and end.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")
+    ] = False,
 ) -> None:
-    if version:
-        from rookery import __version__
-
-        sys.stdout.write(f"rookery {__version__}\n")
-        raise typer.Exit
     context.obj = Context(site, context.obj)
 
 

@@ -1,0 +1,46 @@
+"""Making a new site: `rookery init`."""
+
+import asyncio
+import datetime
+from pathlib import Path
+
+from rookery.base.config import Config
+from rookery.base.config.kinds import parse_host_name
+from rookery.base.errors import Cause, RookeryError
+from rookery.management.certificates import make_self_signed
+from rookery.management.parts import Parts
+from rookery.management.site import Site, make_folders, open_site, refuse_in_use, write_config
+
+PORT_OFFSET_LIMIT = 55_000  # leaves room for the highest standard port
+
+
+def initialise(folder: Path, *, domain: str, hostname: str, port_offset: int) -> Site:
+    """A site ready to serve: settings, certificate, empty store, the domain. Raises RookeryError: EXISTS, INVALID."""
+    domain, hostname = _name(domain, "--domain"), _name(hostname, "--hostname")
+    if not 0 <= port_offset <= PORT_OFFSET_LIMIT:
+        raise RookeryError(Cause.INVALID, f"--port-offset {port_offset}: expected 0 to {PORT_OFFSET_LIMIT}")
+    refuse_in_use(folder)
+    try:
+        site = make_folders(folder)
+    except OSError as error:
+        raise RookeryError(Cause.DENIED, f"{folder}: {error.strerror or error}") from error
+    write_config(site, domain=domain, hostname=hostname, port_offset=port_offset)
+    names = [hostname] if hostname == domain else [hostname, domain]
+    make_self_signed(site.tls / "cert.pem", site.tls / "key.pem", names, datetime.datetime.now(datetime.UTC))
+    asyncio.run(_first_opening(*open_site(site.folder), domain))
+    return site
+
+
+async def _first_opening(site: Site, config: Config, domain: str) -> None:
+    parts = await Parts.open(site, config)
+    try:
+        await parts.administration.add_domain(domain)
+    finally:
+        await parts.close()
+
+
+def _name(text: str, option: str) -> str:
+    try:
+        return parse_host_name(text)
+    except ValueError as error:
+        raise RookeryError(Cause.INVALID, f"{option} {text!r}: {error}") from error

@@ -1,0 +1,91 @@
+"""The command line by itself: usage, exit codes, what is printed, and the pages made from it."""
+
+from pathlib import Path
+
+import pytest
+
+from rookery.base.errors import RookeryError
+from rookery.management.cli.account_commands import read_csv, read_password
+from rookery.management.cli.main import Programs, main
+from rookery.management.cli.output import age, amount, moment, table
+from rookery.management.docs import pages
+from rookery.management.operations.accounts import ImportLine
+
+ROOT = Path(__file__).parents[2]
+served: list[Path] = []
+
+
+def run(*arguments: str) -> int:
+    def serve(folder: Path) -> int:
+        served.append(folder)
+        return 7
+
+    return main(Programs(serve, lambda folder, offset: 8), arguments)
+
+
+@pytest.mark.parametrize("name", ["settings.md", "commands.md"])
+def test_pages_made_from_the_code_are_up_to_date(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == pages()[name], "run `make docs`"
+
+
+def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROOKERY_SITE", raising=False)
+    assert run("--version") == 0
+    assert run("account", "--help") == 0
+    assert run("no-such-command") == 2
+    assert run("account", "add", "a@b") == 2  # no --password-file
+    assert run("account", "list") == 2  # no site
+    assert "--site DIR" in capsys.readouterr().err
+    assert run("--site", str(tmp_path), "account", "list") == 1
+    assert capsys.readouterr().err.startswith(f"rookery: {tmp_path} is not a site")
+    assert run("--site", str(tmp_path), "serve") == 7
+    assert served[-1] == tmp_path
+    monkeypatch.setenv("ROOKERY_SITE", str(tmp_path / "x"))
+    assert run("serve") == 7
+    assert served[-1] == tmp_path / "x"
+    assert run("demo", "d") == 8
+
+
+def test_passwords_are_the_first_line(tmp_path: Path) -> None:
+    file = tmp_path / "p"
+    file.write_bytes(b"se cret\r\nmore\n")
+    assert read_password(str(file)) == "se cret"
+    for data, what in ((b"\n", "empty"), (b"\xff\n", "UTF-8")):
+        file.write_bytes(data)
+        with pytest.raises(RookeryError, match=what):
+            read_password(str(file))
+    with pytest.raises(RookeryError, match="No such file"):
+        read_password(str(tmp_path / "none"))
+
+
+def test_a_csv_file(tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(
+        '\ufeffaddress,password,quota\r\na@b.test,secret,2GB\r\n\r\nc@d.test," a ""q"", b "\r\n,,\r\ne@f.test\r\n'
+    )
+    assert list(read_csv(file)) == [
+        ImportLine(2, "a@b.test", "secret", "2GB"),
+        ImportLine(4, "c@d.test", ' a "q", b '),
+        ImportLine(6, "e@f.test", ""),
+    ]
+    file.write_text("a@b.test,x\n")
+    assert list(read_csv(file)) == [ImportLine(1, "a@b.test", "x")]
+    file.write_text('a@b.test,"x\n')
+    with pytest.raises(RookeryError, match="unexpected end of data"):
+        list(read_csv(file))
+    file.write_bytes(b"a@b.test,\xff\n")
+    with pytest.raises(RookeryError, match="utf-8"):
+        list(read_csv(file))
+
+
+def test_tables_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    table(("name", "n"), [("a\x1b[2J", "1"), ("bb", "22")], "nothing")
+    table(("name",), [], "nothing")
+    assert capsys.readouterr().out == "NAME      N\na\\x1b[2J  1\nbb        22\nnothing\n"
+
+
+def test_amounts_and_times() -> None:
+    assert [amount(n) for n in (0, 1023, 1536, 5 << 30)] == ["0 B", "1023 B", "1.5 kB", "5.0 GB"]
+    assert [age(n) for n in (-1, 59, 60, 7200, 172800)] == ["0s", "59s", "1m", "2h", "2d"]
+    assert moment(0) == moment(None) == "never"
+    assert moment(1_700_000_000).startswith("2023-11-1")
