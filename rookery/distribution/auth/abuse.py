@@ -119,6 +119,10 @@ class Abuse:
         self._homes: Budgets[tuple[bytes, str]] = Budgets(clock, s.home_guesses, s.home_refill, s.entries)
         self._known: OrderedDict[tuple[bytes, str], None] = OrderedDict()
 
+    def entries(self) -> int:
+        """Rows held in all tables; for the metrics."""
+        return len(self._networks) + len(self._accounts) + len(self._homes) + len(self._known)
+
     def is_home(self, network: str, account: bytes) -> bool:
         return (account, network) in self._known
 
