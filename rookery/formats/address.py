@@ -66,6 +66,18 @@ def _unquote(text: bytes) -> bytes:
     return _ESCAPED.sub(rb"\1", text) if b"\\" in text else text
 
 
+def _without_space_at_dots(words: list[bytes]) -> list[bytes]:
+    """`john . doe` before "@" is john.doe (RFC 5322 section 4.4, obs-local-part)."""
+    if b"." not in words:
+        return words
+    around = [b"", *words, b""]
+    return [
+        w
+        for before, w, after in zip(around, words, around[2:], strict=False)
+        if w != b" " or b"." not in (before, after)
+    ]
+
+
 class _List:
     """One field being read. The words so far are a display name until "@" or the end says otherwise."""
 
@@ -134,6 +146,7 @@ class _List:
         elif special == b">":
             self.in_angle = False
         elif special == b"@":
+            self.words = _without_space_at_dots(self.words)
             self.host = []
         elif special == b":":
             self._colon()
@@ -143,7 +156,6 @@ class _List:
                 self.addresses.append(GROUP_END)
                 self.in_group = False
         elif special == b".":
-            self.spaced = False if self.words and self.words[-1] == b"." else self.spaced
             self._word(b".")
         return pos
 
