@@ -5,6 +5,7 @@ quotas are checked in the transaction that uses them up.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -14,6 +15,7 @@ from rookery.base.numberset import NumberSet
 from rookery.storage.batch import AccountRow, Batch, Counter
 from rookery.storage.engine import Transaction, Value
 from rookery.storage.keywords import keyword_bits
+from rookery.storage.staging import Staged
 from rookery.storage.values import INBOX, SYSTEM_FLAGS, Appended, Change, Flag, Kind, Verb
 
 _EMAIL_COLUMNS = (
@@ -36,6 +38,19 @@ _BLOB_COLUMNS = ("blob", "segment", "offset", "length", "codec", "size", "refs",
 _SEEN = int(Flag.SEEN)
 _DELETED = int(Flag.DELETED)
 UID_LIMIT = (1 << 32) - 1  # RFC 9051 2.3.1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What a caller hands to `Store.append`. flags: system flags; received: seconds UTC (0: now)."""
+
+    account: AccountId
+    staged: Staged
+    mailbox: int = INBOX
+    flags: int = 0
+    keywords: tuple[str, ...] = ()
+    received: int = 0
+    delivery_id: str | None = None
 
 
 class AppendItem(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +120,7 @@ class _Rows:
         self.sizes: dict[BlobId, int] = {}
 
     def write(self, tx: Transaction, batch: Batch, refs: dict[BlobId, int]) -> None:
+        self._keep_refused(tx, batch, refs)
         if not self.emails:
             return
         tx.insert_many("email", _EMAIL_COLUMNS, self.emails)
@@ -125,6 +141,17 @@ class _Rows:
             tx.insert_many("blob", _BLOB_COLUMNS, fresh)
         if again:
             tx.update_many("blob", ("blob",), ("refs",), again)
+
+    def _keep_refused(self, tx: Transaction, batch: Batch, refs: dict[BlobId, int]) -> None:
+        """A refused message's body with a file of its own gets a row without references, for the sweeper to find."""
+        idle = [b for b in batch.used_blobs if b in batch.places and b not in self.blobs and b not in refs]
+        rows: list[tuple[Value, ...]] = []
+        for blob in idle:
+            place = batch.places[blob]
+            if place.segment == 0:
+                rows.append((blob, 0, place.offset, place.length, place.codec, place.length, 0, batch.now))
+        if rows:
+            tx.insert_many("blob", _BLOB_COLUMNS, rows, keep_existing=True)
 
 
 def _known_deliveries(
@@ -188,6 +215,6 @@ def _store(batch: Batch, work: _Rows, row: AccountRow, counter: Counter, item: A
         work.deliveries.append((item.delivery, number, mailbox, uid, modseq, batch.now))
     work.blobs[item.blob] = work.blobs.get(item.blob, 0) + 1
     work.sizes[item.blob] = item.size
-    if row.id in batch.watched:
-        row.log(Change(modseq, Kind.MESSAGE, Verb.CREATED, mailbox, NumberSet(((uid, uid),)), flags))
+    if row.detailed:
+        row.changes.append(Change(modseq, Kind.MESSAGE, Verb.CREATED, mailbox, NumberSet(((uid, uid),)), flags))
     return Appended(mailbox, counter.uidvalidity, uid, modseq)

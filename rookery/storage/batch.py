@@ -105,8 +105,10 @@ class AccountRow:
     """One account inside one batch."""
 
     __slots__ = (
+        "before",
         "changes",
         "counters",
+        "detailed",
         "epoch",
         "floor",
         "id",
@@ -123,7 +125,7 @@ class AccountRow:
         "whole",
     )
 
-    def __init__(self, row: Row, whole: Counter) -> None:
+    def __init__(self, row: Row, whole: Counter, *, detailed: bool) -> None:
         self.id: AccountId = row[0]
         self.number: int = row[1]
         self.epoch: int = row[2]
@@ -134,6 +136,8 @@ class AccountRow:
         self.next_mailbox: int = row[7]
         self.floor: int = row[8]
         self.whole = whole
+        self.before = whole.modseq
+        self.detailed = detailed  # somebody has the account open
         self.counters: dict[int, Counter] = {}
         self.keywords: dict[str, int] | None = None  # bit by folded name, once loaded
         self.promised = 0  # keyword bits that this batch gives to messages
@@ -163,17 +167,20 @@ class AccountRow:
             return Refusal(Cause.OVER_QUOTA, f"the account holds at most {self.message_limit} messages")
         return None
 
-    def log(self, change: Change) -> None:
-        self.changes.append(change)
-
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
-    """What one committed batch did to one account. `counters` as they are after it."""
+    """What one committed batch did to one account.
 
+    before, modseq: the change counter then and now. counters: those that differ, as they are now. detailed: `changes`
+    are there (they are kept only for accounts that somebody has open).
+    """
+
+    before: int
     modseq: int
     changes: list[Change]
     counters: list[Counter]
     renamed: bool
+    detailed: bool
 
 
 class Batch:
@@ -202,7 +209,8 @@ class Batch:
         rows = {row[1]: row for row in tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing])}
         keys = [(number, WHOLE) for number in rows]
         for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), keys):
-            self.add(AccountRow(rows[counter[0]], Counter(*counter[1:])))
+            row = rows[counter[0]]
+            self.add(AccountRow(row, Counter(*counter[1:]), detailed=row[0] in self.watched))
 
     def add(self, row: AccountRow) -> None:
         self.accounts[row.id] = row
@@ -243,8 +251,8 @@ class Batch:
     ) -> None:
         """Add a row to the account's change log."""
         self.log_rows.append((row.number, modseq, kind.value, verb.value, mailbox, str(uids), added, removed, self.now))
-        if row.id in self.watched:
-            row.log(Change(modseq, kind, verb, mailbox, uids, added, removed))
+        if row.detailed:
+            row.changes.append(Change(modseq, kind, verb, mailbox, uids, added, removed))
 
     def finish(self, tx: Transaction) -> None:
         """Write back what the rules changed. Safe to call again after more work in the same batch."""
@@ -274,5 +282,7 @@ class Batch:
         for row in self.accounts.values():
             if row.whole.dirty or row.renamed:
                 counters = [c for c in row.counters.values() if c.dirty]
-                made[row.id] = Progress(row.whole.modseq, row.changes, [row.whole, *counters], row.renamed)
+                made[row.id] = Progress(
+                    row.before, row.whole.modseq, row.changes, [row.whole, *counters], row.renamed, row.detailed
+                )
         return made

@@ -55,3 +55,24 @@ class TinyTransaction:
     def savepoint(self) -> Iterator[None]:
         with self.connection:
             yield
+
+
+class TinyDatabase:
+    """One connection, in memory; rolls back when a block raises."""
+
+    def __init__(self, statements: Sequence[str]) -> None:
+        self.connection = apsw.Connection(":memory:")
+        for statement in statements:
+            self.connection.execute(statement)
+
+    @contextmanager
+    def write(self) -> Iterator[TinyTransaction]:
+        with self.connection:
+            yield TinyTransaction(self.connection)
+
+    @contextmanager
+    def read(self) -> Iterator[TinyTransaction]:
+        yield TinyTransaction(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
