@@ -1,0 +1,88 @@
+"""Segment files: records one behind another, each with its length, checksum, codec and blob id.
+
+A record is found by its place alone; its header is there to check it, and to find the end of what was written when the
+machine stopped in the middle.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from enum import Enum
+
+import msgspec
+
+from rookery.base.ids import BlobId
+from rookery.storage.files import File
+
+HEADER = struct.Struct(">4sB3xIQ16s")  # magic, codec, checksum, length, blob id
+MAGIC = b"RkB\x01"
+IDENTITY, DEFLATE = 0, 1
+LENGTH_LIMIT = 1 << 32
+_SCAN = 1 << 20
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a blob's octets are: `offset` and `length` of the stored octets. Segment 0: a file of its own."""
+
+    segment: int
+    offset: int
+    length: int
+    codec: int
+
+
+class Health(Enum):
+    GOOD = "good"
+    ROTTEN = "rotten"
+
+
+class Record(msgspec.Struct, frozen=True):
+    blob: BlobId
+    place: Place
+    health: Health
+
+
+def checksum(codec: int, blob: bytes, pieces: Iterator[bytes] | list[bytes]) -> int:
+    value = zlib.crc32(blob, codec)
+    for piece in pieces:
+        value = zlib.crc32(piece, value)
+    return value
+
+
+def header(blob: BlobId, codec: int, length: int, crc: int) -> bytes:
+    return HEADER.pack(MAGIC, codec, crc, length, blob)
+
+
+def check(data: bytes, blob: BlobId, length: int) -> str | None:
+    """What is wrong with header and octets of one record, None when it is good."""
+    if len(data) < HEADER.size + length:
+        return "it ends too early"
+    magic, codec, crc, stored, owner = HEADER.unpack_from(data)
+    if magic != MAGIC or owner != blob or stored != length:
+        return "its header does not fit"
+    value = zlib.crc32(memoryview(data)[HEADER.size : HEADER.size + length], zlib.crc32(blob, codec))
+    return None if value == crc else "its checksum is wrong"
+
+
+def scan(file: File, segment: int) -> Iterator[Record]:
+    """All records whose headers follow each other from the beginning; stops at the first place that is no header."""
+    offset, size = 0, file.size()
+    while offset + HEADER.size <= size:
+        magic, codec, crc, length, blob = HEADER.unpack(file.read_at(offset, HEADER.size))
+        start = offset + HEADER.size
+        if magic != MAGIC or length > LENGTH_LIMIT or start + length > size:
+            return
+        value = zlib.crc32(blob, codec)
+        for at in range(start, start + length, _SCAN):
+            value = zlib.crc32(file.read_at(at, min(_SCAN, start + length - at)), value)
+        health = Health.GOOD if value == crc else Health.ROTTEN
+        yield Record(BlobId(blob), Place(segment, start, length, codec), health)
+        offset = start + length
+
+
+def good_end(file: File, segment: int) -> int:
+    """Behind the last good record; what follows was never acknowledged: a flush had not ended."""
+    end = 0
+    for record in scan(file, segment):
+        if record.health is Health.GOOD:
+            end = record.place.offset + record.place.length
+    return end

@@ -1,0 +1,331 @@
+"""Group commit: one thread takes everything that waits, and one flush carries it.
+
+The thread makes the bodies of a batch durable, begins a transaction, runs each rule once over all its waiting items,
+commits, and resolves everybody with one wake-up of the event loop. Refusals are values. If a rule raises, the batch is
+rolled back and its items run again one by one, each in a savepoint, so that one bad item cannot spoil the others.
+
+Before the commit nothing has happened: a crash leaves at most unreferenced octets in a segment. After it everything
+has, whether or not anybody hears of it.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import BlobId
+from rookery.base.log import logger
+from rookery.storage.blobs import BlobStore
+from rookery.storage.engine import Database, Transaction
+from rookery.storage.gate import Gate
+from rookery.storage.segments import Place
+from rookery.storage.staging import Staged
+
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
+
+BATCH_ITEMS = 512  # most items of one batch
+BATCH_WEIGHT = 16 * 1024 * 1024  # most octets of bodies in one batch
+Places = Mapping[BlobId, Place]
+log = logger("storage")
+
+
+class Rule(Generic[A, R]):
+    """`apply(tx, items)` answers each item, in order, with a result or a refusal."""
+
+    __slots__ = ("apply", "name")
+
+    def __init__(self, name: str, apply: Callable[[Transaction, Sequence[A]], Sequence[R | Refusal]]) -> None:
+        self.name = name
+        self.apply = apply
+
+
+class Batching(Protocol):
+    """What a database wants done around the rules of each batch. Writer thread, but for the last two."""
+
+    def begin(self, tx: Transaction, places: Places, items: Sequence[object]) -> None:
+        """First statements of a transaction (the fence). Called anew for each attempt."""
+
+    def finish(self, tx: Transaction) -> object:
+        """Last statements; what it returns is handed to `committed`."""
+
+    def committed(self, made: object) -> None:
+        """On the event loop, before anybody is answered."""
+
+    def failed(self, items: Sequence[object]) -> None:
+        """On the event loop: nothing of these items took place, as far as can be known."""
+
+
+class Plain:
+    """A database that wants nothing done around its rules."""
+
+    __slots__ = ("places",)
+
+    def __init__(self) -> None:
+        self.places: Places = {}
+
+    def begin(self, tx: Transaction, places: Places, items: Sequence[object]) -> None:
+        self.places = places
+
+    def finish(self, tx: Transaction) -> object:
+        return None
+
+    def committed(self, made: object) -> None:
+        return
+
+    def failed(self, items: Sequence[object]) -> None:
+        return
+
+
+class _Waiting:
+    """One item on its way."""
+
+    __slots__ = ("argument", "bodies", "done", "result", "rule", "weight")
+
+    def __init__(
+        self,
+        rule: Rule[Any, Any],
+        argument: object,
+        bodies: Sequence[tuple[BlobId, Staged]],
+        weight: int,
+        done: Callable[[Any], None],
+    ) -> None:
+        self.rule = rule
+        self.argument = argument
+        self.bodies = bodies
+        self.weight = weight
+        self.done = done
+        self.result: Any = None
+
+
+class Writer:
+    """Made and used on the event loop; owns the writing thread. `limit_bytes` of waiting work; beyond, callers wait."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore | None,
+        gate: Gate,
+        *,
+        limit_bytes: int,
+        clock: Clock,
+        batching: Batching | None = None,
+        name: str = "writer",
+        observe: Callable[[float, int], None] | None = None,
+    ) -> None:
+        self.database = database
+        self.blobs = blobs
+        self._gate = gate
+        self._limit = limit_bytes
+        self._clock = clock
+        self._batching: Batching = batching or Plain()
+        self._observe = observe  # seconds and items of each batch
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._weight = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    # --- event loop ---
+
+    def submit(
+        self,
+        rule: Rule[A, R],
+        argument: A,
+        *,
+        done: Callable[[R | Refusal], None],
+        bodies: Sequence[tuple[BlobId, Staged]] = (),
+        weight: int = 0,
+    ) -> None:
+        """Queue one item without waiting for room; `done` is called on the loop once its fate is durable."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        if self._closing:
+            done(Refusal(Cause.UNAVAILABLE, "the server is stopping"))
+            return
+        weight = weight or sum(staged.size for _, staged in bodies) + 256
+        self._weight += weight
+        item = _Waiting(rule, argument, bodies, weight, done)
+        with self._wake:
+            self._waiting.append(item)
+            self._wake.notify()
+
+    async def run(
+        self, rule: Rule[A, R], argument: A, *, bodies: Sequence[tuple[BlobId, Staged]] = (), weight: int = 0
+    ) -> R:
+        """Queue one item and wait for its result. Raises RookeryError when it was refused."""
+        await self.room()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R | Refusal] = loop.create_future()
+
+        def done(result: R | Refusal) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        self.submit(rule, argument, done=done, bodies=bodies, weight=weight)
+        result = await future
+        if isinstance(result, Refusal):
+            raise RookeryError(result.cause, result.what)
+        return result
+
+    async def exclusive(self, work: Callable[[Transaction], T], *, bodies: Sequence[tuple[BlobId, Staged]] = ()) -> T:
+        """Rare work as an item of its own; what it raises is raised here."""
+
+        def apply(tx: Transaction, items: Sequence[None]) -> list[T | Refusal]:
+            return [work(tx) for _ in items]
+
+        rule: Rule[None, T] = Rule(getattr(work, "__name__", "exclusive"), apply)
+        return await self.run(rule, None, bodies=bodies)
+
+    async def room(self) -> None:
+        """Wait until less than the limit is waiting."""
+        while self._weight > self._limit:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._room.append(future)
+            await future
+
+    @property
+    def waiting(self) -> int:
+        """Octets that wait."""
+        return self._weight
+
+    async def close(self) -> None:
+        """Finish what waits, end the thread."""
+        self._closing = True
+        with self._wake:
+            self._wake.notify()
+        while self._thread.is_alive():
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 0.2)
+
+    def _resolve(self, items: list[_Waiting], made: list[object]) -> None:
+        for one in made:
+            self._batching.committed(one)
+        for item in items:
+            self._weight -= item.weight
+            item.done(item.result)
+        while self._room and self._weight <= self._limit:
+            future = self._room.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    def _give_up(self, items: list[_Waiting]) -> None:
+        self._batching.failed([item.argument for item in items])
+        self._resolve(items, [])
+
+    # --- writer thread ---
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting:
+                    if self._closing:
+                        return
+                    self._wake.wait()
+                items = self._take()
+            self._gate.open()
+            started = self._clock.monotonic()
+            try:
+                made = self._commit(items)
+            except RookeryError as error:
+                self._failed(items, error)
+            except Exception as error:  # noqa: BLE001  the thread must outlive any one batch; it is logged with its type
+                log.error("batch-failed", error=f"{type(error).__name__}: {error}", items=len(items))
+                self._failed(items, RookeryError(Cause.UNAVAILABLE, "the change could not be stored"))
+            else:
+                self._call(self._resolve, items, made)
+            finally:
+                self._gate.close()
+                if self._observe is not None:
+                    self._observe(self._clock.monotonic() - started, len(items))
+
+    def _take(self) -> list[_Waiting]:
+        items: list[_Waiting] = []
+        weight = 0
+        while self._waiting and len(items) < BATCH_ITEMS and weight < BATCH_WEIGHT:
+            item = self._waiting.popleft()
+            items.append(item)
+            weight += item.weight
+        return items
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        loop = cast(asyncio.AbstractEventLoop, self._loop)
+        try:
+            loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:  # the loop has ended; nobody is waiting any more
+            log.debug("loop-ended")
+
+    def _commit(self, items: list[_Waiting]) -> list[object]:
+        places: Places = {}
+        if self.blobs is not None:
+            bodies = [body for item in items for body in item.bodies]
+            if bodies:
+                places = self.blobs.put_batch(bodies)
+        try:
+            return [self._together(items, places)]
+        except RookeryError as error:
+            if error.cause in (Cause.DISK_FULL, Cause.UNAVAILABLE, Cause.CORRUPT) or len(items) == 1:
+                raise
+        except Exception as error:
+            if len(items) == 1:
+                raise
+            log.warning("batch-split", error=f"{type(error).__name__}: {error}", items=len(items))
+        return self._one_by_one(items, places)
+
+    def _together(self, items: list[_Waiting], places: Places) -> object:
+        with self.database.write() as tx:
+            self._batching.begin(tx, places, [item.argument for item in items])
+            for rule, group in _by_rule(items):
+                results = rule.apply(tx, [item.argument for item in group])
+                for item, result in zip(group, results, strict=True):
+                    item.result = result
+            return self._batching.finish(tx)
+
+    def _one_by_one(self, items: list[_Waiting], places: Places) -> list[object]:
+        """Each item with a beginning and an end of its own, all in one transaction."""
+        made: list[object] = []
+        with self.database.write() as tx:
+            for item in items:
+                try:
+                    with tx.savepoint():
+                        self._batching.begin(tx, places, [item.argument])
+                        item.result = item.rule.apply(tx, [item.argument])[0]
+                        made.append(self._batching.finish(tx))
+                except RookeryError as error:
+                    if error.cause in (Cause.DISK_FULL, Cause.UNAVAILABLE, Cause.CORRUPT):
+                        raise
+                    item.result = error.refusal
+                except Exception as error:  # noqa: BLE001  this item alone is refused
+                    log.error("rule-failed", rule=item.rule.name, error=f"{type(error).__name__}: {error}")
+                    item.result = Refusal(Cause.UNAVAILABLE, "the change could not be stored")
+        return made
+
+    def _failed(self, items: list[_Waiting], error: RookeryError) -> None:
+        """Nothing is tried again: after a failed flush the database is opened anew from what is on the disk."""
+        if error.cause is Cause.UNAVAILABLE:
+            if self.blobs is not None:
+                self.blobs.seal()
+            reopen = getattr(self.database, "reopen", None)
+            if reopen is not None:
+                try:
+                    reopen()
+                except RookeryError as again:
+                    log.error("reopen-failed", error=str(again))
+        log.error("commit-failed", cause=error.cause.value, what=error.what, items=len(items))
+        for item in items:
+            item.result = error.refusal
+        self._call(self._give_up, items)
+
+
+def _by_rule(items: Iterable[_Waiting]) -> Iterable[tuple[Rule[Any, Any], list[_Waiting]]]:
+    """Items grouped by rule, rules in order of their first item."""
+    groups: dict[int, tuple[Rule[Any, Any], list[_Waiting]]] = {}
+    for item in items:
+        groups.setdefault(id(item.rule), (item.rule, []))[1].append(item)
+    return groups.values()
