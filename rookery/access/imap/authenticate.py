@@ -1,0 +1,94 @@
+"""STARTTLS, LOGIN and AUTHENTICATE (RFC 9051 sections 6.2.1 to 6.2.3)."""
+
+from rookery.access import login as access_login
+from rookery.access.imap import answers
+from rookery.access.imap.capabilities import capabilities
+from rookery.access.imap.session import Session
+from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
+from rookery.base.errors import Cause, RookeryError
+from rookery.distribution.directory.values import AccountRecord
+from rookery.wire.imap import responses
+from rookery.wire.imap.commands import Authenticate, Login, StartTls
+from rookery.wire.imap.events import SaslResponse
+
+PROTOCOL = "imap"
+
+
+def start_tls(session: Session, command: StartTls) -> bytes:
+    if session.stream.tls is not None:
+        return b"BAD TLS is active already"
+    if session.services.tls is None:
+        return b"BAD TLS is not available"
+    session.engine.start_tls()
+    return b"OK Begin TLS negotiation now"
+
+
+async def log_in(session: Session, command: Login) -> bytes:
+    """Names and passwords are UTF-8; old clients' Latin-1 is understood, too."""
+    stream = session.stream
+    try:
+        record = await access_login.login(
+            session.services.authenticator,
+            _text(command.username),
+            _text(command.password),
+            protocol=PROTOCOL,
+            peer=stream.peer.address,
+            session=session.id,
+            tls=stream.tls is not None,
+        )
+    except RookeryError as error:
+        if error.cause is Cause.DENIED and stream.tls is None:
+            return b"NO [PRIVACYREQUIRED] Start TLS first"
+        return answers.no_login(error.cause)
+    return await _welcome(session, record)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+async def _welcome(session: Session, record: AccountRecord) -> bytes:
+    try:
+        await session.log_in(record)
+    except RookeryError as error:
+        return answers.no_open(error.cause)
+    return b"OK [%b] Logged in" % responses.capability(capabilities(session))
+
+
+async def authenticate(session: Session, command: Authenticate) -> bytes | None:
+    """None: a challenge was sent, and the answer goes to `proceed`."""
+    stream = session.stream
+    session.sasl = SaslSession(
+        session.services.authenticator,
+        protocol=PROTOCOL,
+        peer=stream.peer.address,
+        session=session.id,
+        tls=stream.tls is not None,
+    )
+    return await _after(session, await session.sasl.start(command.mechanism, command.initial))
+
+
+async def proceed(session: Session, response: SaslResponse) -> bytes | None:
+    if response.data is None or session.sasl is None:
+        session.sasl = None
+        return b"BAD Authentication cancelled"
+    return await _after(session, await session.sasl.answer(response.data))
+
+
+async def _after(session: Session, step: SaslStep) -> bytes | None:
+    if isinstance(step, Accepted):
+        return await _welcome(session, step.account)
+    if not isinstance(step, Rejected):
+        session.engine.challenge(step.data)
+        return None
+    session.sasl = None
+    if step.cause is Cause.UNSUPPORTED:
+        return b"NO [CANNOT] No such authentication mechanism"
+    if step.cause is Cause.INVALID:
+        return b"BAD Authentication exchange was malformed"
+    if step.cause is Cause.DENIED and session.stream.tls is None:
+        return b"NO [PRIVACYREQUIRED] Start TLS first"
+    return answers.no_login(step.cause)

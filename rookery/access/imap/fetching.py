@@ -1,0 +1,185 @@
+r"""FETCH (RFC 9051 section 6.4.5): a plan is made of the items, then slices of messages are read, formatted and sent.
+
+A slice is as large as pays and as small as keeps the others' turn near; a large message is sent as it is read. What a
+fetch makes \Seen is stored first, for many messages at once, so that its responses tell the flags.
+"""
+
+from collections.abc import Iterator
+
+from rookery.access.imap import answers
+from rookery.access.imap.changing import EXPUNGED
+from rookery.access.imap.columns import Need, Plan, make_plan
+from rookery.access.imap.content import Content
+from rookery.access.imap.flags import FlagTexts
+from rookery.access.imap.selected import Selected
+from rookery.access.imap.session import CHUNK, Session, log
+from rookery.access.imap.targets import Rows, Spans, find, slices
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.numberset import NumberSet
+from rookery.storage.values import Flag, FlagMode, Presence
+from rookery.wire.imap.commands import Fetch
+from rookery.wire.imap.fetch import Attribute
+
+LIGHT_ROWS = 4_000  # messages of one slice when only rows in memory are needed
+INDEX_ROWS = 1_000  # when the index is read
+BODY_ROWS = 250  # when messages are read, and no more than so many octets of them:
+BODY_OCTETS = 512 * 1024
+LARGE = 1024 * 1024  # octets of a message that is sent as it is read
+SEEN_ROWS = 2_000  # messages that become \Seen in one step
+
+_SEEN = int(Flag.SEEN)
+_UNREADABLE = frozenset((Cause.CORRUPT, Cause.NOT_FOUND))
+
+
+class _Work:
+    """One FETCH being answered. `refusal`: why some message could not be read."""
+
+    __slots__ = ("missing", "plan", "refusal", "selected", "session", "texts")
+
+    def __init__(self, session: Session, selected: Selected, plan: Plan) -> None:
+        self.session = session
+        self.selected = selected
+        self.plan = plan
+        self.texts: FlagTexts = selected.texts()
+        self.missing = 0
+        self.refusal: Refusal | None = None
+
+
+async def fetch(session: Session, command: Fetch) -> bytes:
+    selected = session.chosen()
+    items = command.items
+    if command.changed_since is not None or Attribute.MODSEQ in items:
+        session.condstore = True
+    if command.changed_since is not None and Attribute.MODSEQ not in items:
+        items = (*items, Attribute.MODSEQ)
+    spans = find(selected.view, command.numbers, selected.saved, uid=command.uid)
+    if command.changed_since is not None:
+        spans = _changed_since(selected, spans, command.changed_since)
+    work = _Work(session, selected, make_plan(items))
+    try:
+        if work.plan.seen and not selected.readonly:
+            for start, stop in slices(spans, SEEN_ROWS):
+                await _answer(work, [(start, stop)], await _mark_seen(work, start, stop))
+        else:
+            await _answer(work, spans, NumberSet())
+    except ValueError:  # from read_binary: a transfer encoding that nobody knows
+        return b"NO [UNKNOWN-CTE] A part has an unknown transfer encoding"
+    if work.refusal is not None:
+        return answers.no(work.refusal)
+    return EXPUNGED if work.missing and not command.uid else b"OK Fetch completed"
+
+
+def _changed_since(selected: Selected, spans: Spans, modseq: int) -> Spans:
+    """Only what is newer (RFC 7162 section 3.1.4.1)."""
+    found: Spans = []
+    for start, stop in slices(spans, LIGHT_ROWS):
+        rows = Rows(selected.view, selected.state, start, stop)
+        for number, changed in zip(rows.numbers, rows.modseqs, strict=True):
+            if changed > modseq:
+                if found and found[-1][1] == number - 1:
+                    found[-1] = (found[-1][0], number)
+                else:
+                    found.append((number - 1, number))
+    return found
+
+
+async def _mark_seen(work: _Work, start: int, stop: int) -> NumberSet:
+    r"""Store \Seen for those that lack it; which they were. When that fails the messages are readable all the same."""
+    selected, account = work.selected, work.session.account
+    rows = Rows(selected.view, selected.state, start, stop)
+    unseen = NumberSet.of_sorted(uid for uid, flags in zip(rows.uids, rows.flags, strict=True) if not flags & _SEEN)
+    if not unseen:
+        return unseen
+    before = account.modseq
+    try:
+        made = await account.set_flags(selected.number, unseen, FlagMode.ADD, _SEEN)
+    except RookeryError as error:
+        log.refused("seen", error.refusal, session=work.session.id)
+        return NumberSet()
+    selected.hide_own(before, made.modseq, _SEEN, 0)
+    return made.changed
+
+
+async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
+    need, session, selected = work.plan.need, work.session, work.selected
+    size = LIGHT_ROWS if need is Need.ROW else INDEX_ROWS
+    gathered: list[bytes] = []
+    octets = 0
+    for start, stop in slices(spans, size):
+        rows = Rows(selected.view, selected.state, start, stop)
+        content = selected.content(rows, changed, work.texts)
+        if need is not Need.ROW and len(rows):
+            content.take_presences(session.account.presences(selected.number, NumberSet.of_sorted(rows.uids)))
+        work.missing += rows.missing
+        for part in _pieces(content, need):
+            if need is Need.BODY and len(part.rows) == 1 and part.presences[0].size > LARGE:
+                if gathered:
+                    session.write(b"".join(gathered))
+                    gathered, octets = [], 0
+                await _send_large(work, part)
+                continue
+            lines = _render(work, part)
+            gathered.append(lines)
+            octets += len(lines)
+            if octets >= CHUNK:
+                session.write(b"".join(gathered))
+                gathered, octets = [], 0
+            await session.turn()
+    if gathered:
+        session.write(b"".join(gathered))
+
+
+def _pieces(content: Content, need: Need) -> Iterator[Content]:
+    """Cut what is read whole by size; large messages stand alone."""
+    if need in (Need.ROW, Need.PRESENCE):
+        yield content
+        return
+    start = octets = 0
+    for place, presence in enumerate(content.presences):
+        if place > start and (octets + presence.size > BODY_OCTETS or place - start >= BODY_ROWS):
+            yield content.part(start, place)
+            start, octets = place, 0
+        octets += presence.size
+    if start < len(content.presences):
+        yield content.part(start, len(content.presences))
+
+
+def _render(work: _Work, content: Content) -> bytes:
+    """When one message cannot be read the others are answered all the same."""
+    try:
+        return work.plan.render(content)
+    except RookeryError as error:
+        if error.cause not in _UNREADABLE:
+            raise
+        if len(content.rows) > 1:
+            return b"".join([_render(work, content.part(at, at + 1)) for at in range(len(content.rows))])
+        log.refused("fetch", error.refusal, session=work.session.id, account=work.session.user)
+        work.refusal = error.refusal
+        return b""
+
+
+async def _send_large(work: _Work, content: Content) -> None:
+    """One message, item by item; a whole body goes out in the pieces in which it is read."""
+    session, presence = work.session, content.presences[0]
+    head = b"* %d FETCH (" % content.rows.numbers[0]
+    try:
+        for column in work.plan.columns:
+            if column.whole:
+                await _stream(session, presence, head + column.form % (b"{%d}\r\n" % presence.size))
+            else:
+                session.write((head if column.spaced else head.rstrip()) + column.form % column.values(content)[0])
+            head = b" "
+            await session.turn()
+    except RookeryError as error:
+        log.refused("fetch", error.refusal, session=session.id, account=session.user)
+        session.stream.abort()  # half a response cannot be taken back
+        raise
+    session.write(b")\r\n")
+
+
+async def _stream(session: Session, presence: Presence, head: bytes) -> None:
+    for data in session.account.body_chunks(presence):
+        # NUL is not allowed in a literal, as in `responses.literal`
+        session.write(head + data.replace(b"\0", b"\x80"))
+        head = b""
+        await session.turn()

@@ -1,0 +1,56 @@
+"""One IMAP connection from greeting to goodbye (RFC 9051 and RFC 3501, with the extensions that CAPABILITY names)."""
+
+import ssl
+from functools import partial
+
+from rookery.access.imap.capabilities import capabilities
+from rookery.access.imap.dispatch import handle
+from rookery.access.imap.recent import RecentMarks
+from rookery.access.imap.session import Services, Session, log
+from rookery.access.imap.settings import ImapSettings
+from rookery.base.clock import Clock
+from rookery.base.ids import short_id
+from rookery.distribution.auth.authenticator import Authenticator
+from rookery.net.pump import Ending, pump
+from rookery.net.stream import Stream
+from rookery.storage.store import Store
+from rookery.wire.imap import responses
+from rookery.wire.imap.engine import Engine
+
+_GOODBYES = {
+    Ending.IDLE: "Autologout; nothing was said for too long",
+    Ending.SLOW: "Too slow",
+    Ending.DRAINED: "The server is shutting down, connect again",
+}
+
+
+def services(
+    *,
+    store: Store,
+    authenticator: Authenticator,
+    settings: ImapSettings,
+    clock: Clock,
+    tls: ssl.SSLContext | None = None,
+) -> Services:
+    """What all connections share; make one for the process. `tls`: offer STARTTLS with it."""
+    return Services(store, authenticator, settings, clock, tls, RecentMarks())
+
+
+async def serve_imap(stream: Stream, shared: Services) -> None:
+    """Serve until the client or we have had enough; the stream is closed then."""
+    engine = Engine()
+    session = Session(shared, stream, engine, short_id())
+    settings = shared.settings
+    stream.idle = settings.login_timeout
+    stream.deadline = stream.now() + settings.login_timeout
+    log.debug("connected", session=session.id, peer=stream.peer.address, tls=stream.tls is not None)
+    engine.send(responses.ok(b"*", "Rookery ready", responses.capability(capabilities(session))))
+    try:
+        ending = await pump(stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished)
+        words = _GOODBYES.get(ending)
+        if words is not None:
+            stream.write(responses.bye(words))
+        log.debug("ended", session=session.id, account=session.user, ending=ending.value)
+    finally:
+        session.close()
+        stream.close()
