@@ -147,10 +147,11 @@ class Administration:
         results: list[AccountRecord | Refusal] = []
         for new in made:
             answer = new if isinstance(new, Refusal) else next(answers)
-            if not isinstance(answer, Refusal):
+            if isinstance(answer, Refusal):
+                results.append(answer)
+            else:
                 record = self._directory.account_by_id(answer)
-                answer = record if record is not None else Refusal(Cause.CONFLICT, "removed meanwhile")
-            results.append(answer)
+                results.append(record if record is not None else Refusal(Cause.CONFLICT, "removed meanwhile"))
         return results
 
     async def _new_account(self, line: AccountLine, turn: asyncio.Semaphore) -> ra.NewAccount | Refusal:

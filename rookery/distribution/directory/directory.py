@@ -87,9 +87,12 @@ class Directory:
         def done(result: Outcome[R] | Refusal) -> None:
             if isinstance(result, Outcome):
                 self._forget(result)
+            elif result.cause is Cause.UNAVAILABLE:
+                self._memory.forget_everything()  # whether it was committed is not known
             if not future.done():
                 future.set_result(result)
 
+        await self._writer.room()
         self._writer.submit(rule, argument, done=done)
         result = await future
         if isinstance(result, Refusal):

@@ -18,6 +18,8 @@ from rookery.storage.engine import Reader, Transaction
 
 CHANGES_KEPT = 1_000_000  # rows of the change log; followers further behind start anew from a copy
 
+_OF_THE_DATABASE = frozenset({Cause.UNAVAILABLE, Cause.DISK_FULL, Cause.CORRUPT})
+
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -42,6 +44,8 @@ def each(
             try:
                 results.append(rule(tx, item))
             except RookeryError as error:
+                if error.cause in _OF_THE_DATABASE:  # raised by a statement, perhaps after others: the batch is lost
+                    raise
                 results.append(error.refusal)
         return results
 

@@ -5,10 +5,10 @@ import base64
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.wire.sasl.scram_client import ScramClient
 
 from rookery.wire.sasl.scram import ScramEngine, ScramKey, ScramSecrets, derive_key
 from rookery.wire.sasl.steps import MESSAGE_LIMIT, Challenge, Done, Failed, NeedSecrets, Proved
+from tests.wire.sasl.scram_client import ScramClient
 
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
 SERVER_NONCE = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
