@@ -127,8 +127,7 @@ _DOMAIN = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size
 def test_canonical_is_canonical(text: str) -> None:
     try:
         address = parse_address(text)
-    except RookeryError as error:
-        assert error.cause is Cause.INVALID
+    except RookeryError:
         return
     assert parse_address(str(address)) == address
     assert parse_address(parse(text).given) == address

@@ -8,6 +8,7 @@ been cancelled meanwhile.
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from rookery.base.clock import Clock
@@ -53,7 +54,18 @@ class DirectorySettings:
 class Directory:
     """Made by `opening.open_directory`; `close` ends it."""
 
-    __slots__ = ("_clock", "_database", "_logins", "_memory", "_watchers", "_writer", "random", "secrets", "settings")
+    __slots__ = (
+        "_clock",
+        "_copy",
+        "_database",
+        "_logins",
+        "_memory",
+        "_watchers",
+        "_writer",
+        "random",
+        "secrets",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -63,11 +75,13 @@ class Directory:
         clock: Clock,
         secrets: Secrets,
         settings: DirectorySettings,
+        copy: Callable[[Path], None],
         random: RandomBytes = system_random,
     ) -> None:
         self._database = database
         self._writer = writer
         self._clock = clock
+        self._copy = copy
         self.random = random
         self._memory = Memory(database)
         self._logins = LoginBatch(self._write_logins)
@@ -110,7 +124,7 @@ class Directory:
             watcher()
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Called on the loop after each committed act; carries nothing: the change log is the truth. Returns the end."""
+        """Called on the loop after each committed act, without saying which: the log is the truth. Returns the end."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
@@ -118,7 +132,12 @@ class Directory:
         with self._database.read() as reader:
             return read(reader)
 
+    async def snapshot(self, target: Path) -> None:
+        """A consistent copy of this moment as a database file of its own, while acts and reads go on."""
+        await asyncio.get_running_loop().run_in_executor(None, self._copy, target)
+
     async def close(self) -> None:
+        """Write the last logins, finish the acts under way."""
         self._logins.flush()
         await self._writer.close()
         self._database.close()

@@ -50,4 +50,6 @@ def open_directory(
     secret = ensure_site(database, clock, random)
     writer = Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock)
     secrets = Secrets(hasher, random, secret, settings.scram_iterations)
-    return Directory(database, writer, clock=clock, secrets=secrets, settings=settings, random=random)
+    return Directory(
+        database, writer, clock=clock, secrets=secrets, settings=settings, copy=database.backup, random=random
+    )
