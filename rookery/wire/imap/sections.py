@@ -18,7 +18,7 @@ def section_range(data: bytes, tree: Tree, section: Section) -> tuple[int, int] 
         if text is SectionText.WHOLE:
             return 0, len(data)
         start = body_start(data)
-        return (0, start) if text is SectionText.HEADER else (start, len(data))
+        return (start, len(data)) if text is SectionText.TEXT else (0, start)
     part = locate(tree(), section.part)
     if part is None:
         return None
