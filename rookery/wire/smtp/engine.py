@@ -1,0 +1,565 @@
+"""The server's side of one SMTP or LMTP connection (RFC 5321, RFC 2033): octets in, events and replies out.
+
+    events = engine.receive(data)        # at most one command that must be answered, as its answer decides the next
+    ... engine.accept(), engine.refuse(reply) ...
+    events = engine.receive(b"")         # until it gives nothing more
+    stream.write(engine.outgoing())
+
+It never raises on what a client sends. Lines end in CRLF only. Nothing gathers but one command line; a message streams.
+Whether a sender, recipient or message is wanted is the session's to say; everything else is answered here.
+"""
+
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import msgspec
+
+from rookery.wire.engine import Wants
+from rookery.wire.smtp import replies
+from rookery.wire.smtp.events import (
+    BODY_END,
+    BODY_START,
+    RESET,
+    Auth,
+    Event,
+    Mail,
+    Malformed,
+    SaslAnswer,
+)
+from rookery.wire.smtp.message import Reception
+from rookery.wire.smtp.offers import Offer, greeting_reply
+from rookery.wire.smtp.parameters import read_mail, read_rcpt
+from rookery.wire.smtp.paths import good_domain, read_path
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Lines in octets, CRLF included. RFC 5321 section 4.5.3.1.4 says 512, plus what each extension adds."""
+
+    line: int = 2048
+    auth_line: int = 12288  # RFC 4954 section 4
+    skip: int = 65536  # of a line that is too long; then the connection ends
+    errors: int = 20  # bad commands of one connection
+    idle_commands: int = 100  # commands that lead to no message (NOOP, RSET, VRFY, ...) since the last one
+    swallow: int = 10 << 20  # octets of a refused message read past before the connection ends
+    name: int = 255
+
+
+LIMITS = Limits()
+
+
+class _Mode(Enum):
+    COMMAND = 1
+    ANSWER = 2  # an event waits for its answer
+    SASL = 3  # a line that answers a challenge
+    BODY = 4  # octets of a message
+    SKIP_LINE = 5
+    HALT = 6  # TLS or the end
+
+
+class Engine:
+    """One connection. `greeted_as` is what the client calls itself, `extended` whether it said EHLO (or LHLO)."""
+
+    __slots__ = (
+        "_asked",
+        "_at",
+        "_authenticated",
+        "_body",
+        "_buffer",
+        "_errors",
+        "_hostname",
+        "_idle_commands",
+        "_limits",
+        "_lmtp",
+        "_mail",
+        "_mode",
+        "_offer",
+        "_offer_tls",
+        "_out",
+        "_recipients",
+        "_skipped",
+        "_tls",
+        "extended",
+        "greeted_as",
+        "wants",
+    )
+
+    def __init__(
+        self,
+        hostname: str,
+        offer: Offer,
+        *,
+        lmtp: bool = False,
+        offer_tls: Offer | None = None,
+        tls: bool = False,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """`offer_tls` is what is offered once TLS is active; `tls`: it is from the start. `offer.size` is enforced."""
+        self._hostname = hostname
+        self._offer = offer_tls if tls and offer_tls is not None else offer
+        self._offer_tls = offer_tls or offer
+        self._lmtp = lmtp
+        self._tls = tls
+        self._limits = limits
+        self._mode = _Mode.COMMAND
+        self._buffer = b""
+        self._at = 0
+        self._out: list[bytes] = []
+        self._asked: Event = RESET  # what waits for an answer in mode ANSWER
+        self._authenticated = False
+        self._mail: Mail | None = None
+        self._recipients = 0
+        self._body: Reception | None = None  # from the BodyStart of a message to its end
+        self._skipped = 0
+        self._errors = 0
+        self._idle_commands = 0
+        self.greeted_as = ""
+        self.extended = False
+        self.wants = Wants.MORE
+
+    # --- for the pump
+
+    def outgoing(self) -> bytes:
+        if not self._out:
+            return b""
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def leftover(self) -> bytes:
+        return self._buffer[self._at :]
+
+    def tls_started(self) -> None:
+        """Nothing learned before counts any more (RFC 3207 section 4.2)."""
+        self._tls = True
+        self._offer = self._offer_tls
+        self._buffer, self._at = b"", 0
+        self._mail, self._recipients = None, 0
+        self.greeted_as, self.extended = "", False
+        self.wants = Wants.MORE
+        self._mode = _Mode.COMMAND
+
+    @property
+    def unfinished(self) -> bool:
+        """A command or message has begun to come in and is not whole."""
+        return self._body is not None or len(self._buffer) > self._at
+
+    def receive(self, data: bytes) -> Sequence[Event]:
+        if not data:
+            if not self._buffer and self._mode is not _Mode.BODY:
+                return ()
+        elif self._buffer:
+            self._buffer = self._buffer[self._at :] + data
+            self._at = 0
+        else:
+            self._buffer = data
+        events: list[Event] = []
+        while _STEPS[self._mode](self, events):
+            pass
+        if self._at >= len(self._buffer):
+            self._buffer, self._at = b"", 0
+        return events
+
+    # --- answers of the session
+
+    def greet(self, reply: bytes) -> None:
+        """The 220 of the connection."""
+        self._out.append(reply)
+
+    def accept(self, reply: bytes | None = None) -> None:
+        """To Mail, Rcpt, BodyStart, BodyEnd: yes. `reply` replaces the usual one (not of BodyStart)."""
+        asked = self._asked
+        self._mode = _Mode.COMMAND
+        if asked is BODY_END:
+            self._finish(reply or replies.OK)
+        elif asked is BODY_START:
+            self._begin_body()
+        elif isinstance(asked, Mail):
+            self._mail = asked
+            self._out.append(reply or replies.SENDER_OK)
+        else:
+            self._recipients += 1
+            self._out.append(reply or replies.RECIPIENT_OK)
+
+    def refuse(self, reply: bytes) -> None:
+        """To any event that must be answered: no. The transaction goes on, except after BodyEnd."""
+        asked = self._asked
+        self._mode = _Mode.COMMAND
+        if asked is BODY_END:
+            self._finish(reply)
+            return
+        body = self._body
+        if asked is BODY_START and body is not None:
+            if body.chunked:
+                body.failure = reply  # RFC 3030 section 2: its octets come all the same
+                self._mode = _Mode.BODY
+                return
+            self._body = None
+        self._out.append(reply)
+
+    def answer_each(self, answers: Sequence[bytes]) -> None:
+        """To BodyEnd of LMTP: one reply for every accepted recipient, in order (RFC 2033 section 4.2)."""
+        self._mode = _Mode.COMMAND
+        self._idle_commands = 0
+        self._drop()
+        self._out.extend(answers)
+
+    def fail_body(self, reply: bytes) -> None:
+        """While chunks come: the message will be refused with `reply`, no more chunks are reported."""
+        body = self._body
+        if body is not None and not body.failure:
+            body.failure = reply
+
+    def challenge(self, data: bytes) -> None:
+        """To Auth or SaslAnswer: go on."""
+        self._out.append(b"334 " + binascii.b2a_base64(data, newline=False) + b"\r\n")
+        self._mode = _Mode.SASL
+
+    def authenticated(self, reply: bytes = replies.AUTHENTICATED) -> None:
+        """To Auth or SaslAnswer: the client has proved who it is."""
+        self._authenticated = True
+        self._out.append(reply)
+        self._mode = _Mode.COMMAND
+
+    def close(self, reply: bytes = b"") -> None:
+        """Say `reply` and end, whatever is under way."""
+        if reply:
+            self._out.append(reply)
+        self.wants = Wants.CLOSE
+        self._mode = _Mode.HALT
+
+    # --- commands
+
+    def _step_command(self, events: list[Event]) -> bool:
+        limits = self._limits
+        if self._buffer[self._at : self._at + 5].upper() == b"AUTH ":
+            line = self._line(limits.auth_line)
+        else:
+            line = self._line(limits.line)
+        if line is None:
+            return self._mode is _Mode.SKIP_LINE
+        if b"\n" in line or b"\r" in line:
+            return self._bad(events, replies.BARE_LINE_END, "bare CR or LF")
+        if b"\0" in line:
+            return self._bad(events, replies.BAD_CHARACTER, "NUL")
+        command = _COMMANDS.get(line[:4].upper())
+        if command is None:
+            return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
+        verb, _, rest = line.partition(b" ")
+        if len(verb) != 4 and verb.upper() != b"STARTTLS":
+            return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
+        return command(self, rest, events)
+
+    def _line(self, limit: int) -> bytes | None:
+        """The next line without its CRLF, or with its LF if that stands alone; None: not there yet, or too long."""
+        buffer, at = self._buffer, self._at
+        end = buffer.find(b"\n", at)
+        if (end if end >= 0 else len(buffer)) - at >= limit:
+            self._mode, self._skipped = _Mode.SKIP_LINE, 0
+            return None
+        if end < 0:
+            return None
+        self._at = end + 1
+        return buffer[at : end - 1] if end > at and buffer[end - 1] == 13 else buffer[at : end + 1]
+
+    def _step_skip_line(self, events: list[Event]) -> bool:
+        end = self._buffer.find(b"\n", self._at)
+        if end >= 0:
+            self._at = end + 1
+            self._mode = _Mode.COMMAND
+            return self._bad(events, replies.LINE_TOO_LONG, "line too long")
+        self._skipped += len(self._buffer) - self._at
+        self._at = len(self._buffer)
+        if self._skipped > self._limits.skip:
+            events.append(Malformed("endless line"))
+            self.close(replies.TOO_MANY_ERRORS)
+        return False
+
+    def _bad(self, events: list[Event], reply: bytes, reason: str) -> bool:
+        self._errors += 1
+        events.append(Malformed(reason))
+        self._out.append(reply)
+        return self._errors_bearable()
+
+    def _idle(self, reply: bytes) -> bool:
+        """Answer a command that leads to no message."""
+        self._out.append(reply)
+        self._idle_commands += 1
+        if self._idle_commands > self._limits.idle_commands:
+            self.close(replies.TOO_MANY_COMMANDS)
+            return False
+        return True
+
+    def _ask(self, event: Event, events: list[Event]) -> bool:
+        self._asked = event
+        self._mode = _Mode.ANSWER
+        events.append(event)
+        return False
+
+    def _wait(self, events: list[Event]) -> bool:
+        return False
+
+    def _reset(self, events: list[Event]) -> None:
+        if self._mail is not None:
+            self._drop()
+            events.append(RESET)
+
+    def _drop(self) -> None:
+        self._mail = None
+        self._recipients = 0
+        self._body = None
+
+    def _helo(self, rest: bytes, events: list[Event]) -> bool:
+        if self._lmtp:
+            return self._bad(events, replies.UNKNOWN_COMMAND, "HELO in LMTP")
+        return self._hello(rest, False, events)
+
+    def _ehlo(self, rest: bytes, events: list[Event]) -> bool:
+        if self._lmtp:
+            return self._bad(events, replies.UNKNOWN_COMMAND, "EHLO in LMTP")
+        return self._hello(rest, True, events)
+
+    def _lhlo(self, rest: bytes, events: list[Event]) -> bool:
+        if not self._lmtp:
+            return self._bad(events, replies.UNKNOWN_COMMAND, "LHLO in SMTP")
+        return self._hello(rest, True, events)
+
+    def _hello(self, rest: bytes, extended: bool, events: list[Event]) -> bool:
+        name = rest.strip(b" ").decode("utf-8", "replace")
+        if not name or len(name) > self._limits.name or not (good_domain(name) or _NAME.fullmatch(name)):
+            return self._bad(events, replies.BAD_NAME, "bad name in greeting")
+        self._reset(events)
+        self.greeted_as, self.extended = name, extended
+        if extended:
+            return self._idle(greeting_reply(self._hostname, self._offer))
+        return self._idle(b"250 " + self._hostname.encode() + b"\r\n")
+
+    def _starttls(self, rest: bytes, events: list[Event]) -> bool:
+        if not self._offer.starttls:
+            return self._bad(events, replies.TLS_ACTIVE if self._tls else replies.NOT_IMPLEMENTED, "STARTTLS")
+        if rest.strip(b" "):
+            return self._bad(events, replies.BAD_ARGUMENT, "STARTTLS with arguments")
+        if self._at < len(self._buffer):
+            events.append(Malformed("commands after STARTTLS"))
+            self.close(replies.PIPELINED_TLS)
+            return False
+        self._reset(events)
+        self._out.append(replies.READY_FOR_TLS)
+        self.wants = Wants.START_TLS
+        self._mode = _Mode.HALT
+        return False
+
+    def _auth(self, rest: bytes, events: list[Event]) -> bool:
+        offer = self._offer
+        if not offer.auth and not offer.auth_over_tls:
+            return self._bad(events, replies.NOT_IMPLEMENTED, "AUTH not offered")
+        if self._authenticated:
+            return self._bad(events, replies.ALREADY_AUTHENTICATED, "second AUTH")
+        if self._mail is not None or not self.extended:
+            return self._bad(events, replies.BAD_SEQUENCE if self._mail else replies.HELLO_FIRST, "AUTH out of place")
+        words = rest.split()
+        if not 1 <= len(words) <= 2:
+            return self._bad(events, replies.BAD_ARGUMENT, "AUTH arguments")
+        mechanism = words[0].decode("ascii", "replace").upper()
+        if mechanism not in offer.auth:
+            if mechanism in offer.auth_over_tls:
+                return self._bad(events, replies.TLS_FOR_MECHANISM, "AUTH without TLS")
+            return self._bad(events, replies.NO_MECHANISM, "unknown mechanism")
+        initial = None
+        if len(words) == 2:
+            initial = b"" if words[1] == b"=" else _from_base64(words[1])
+            if initial is None:
+                return self._bad(events, replies.BAD_BASE64, "AUTH not base64")
+        return self._ask(Auth(mechanism, initial), events)
+
+    def _step_sasl(self, events: list[Event]) -> bool:
+        line = self._line(self._limits.auth_line)
+        if line is None:
+            if self._mode is _Mode.SKIP_LINE:
+                events.append(SaslAnswer(None))
+                return True
+            return False
+        self._mode = _Mode.COMMAND
+        data = None if line == b"*" else _from_base64(line)
+        if data is not None:
+            return self._ask(SaslAnswer(data), events)
+        events.append(SaslAnswer(None))
+        return self._bad(events, replies.AUTH_CANCELLED if line == b"*" else replies.BAD_BASE64, "AUTH given up")
+
+    def _mail_from(self, rest: bytes, events: list[Event]) -> bool:
+        if not self.greeted_as:
+            return self._bad(events, replies.HELLO_FIRST, "MAIL before greeting")
+        if self._mail is not None:
+            return self._bad(events, replies.NESTED_MAIL, "nested MAIL")
+        if rest[:5].upper() != b"FROM:":
+            return self._bad(events, replies.BAD_ARGUMENT, "MAIL without FROM")
+        try:
+            path = read_path(rest[5:].decode())
+        except UnicodeDecodeError:
+            return self._bad(events, replies.BAD_UTF8, "not UTF-8")
+        if path is None or path.mailbox == "postmaster":
+            return self._bad(events, replies.BAD_SENDER, "bad sender path")
+        mail = read_mail(path, self._offer)
+        if not isinstance(mail, Mail):
+            return self._bad(events, mail, "MAIL parameters")
+        if self._offer.size and mail.size > self._offer.size:
+            return self._bad(events, replies.TOO_BIG, "declared size over the limit")
+        return self._ask(mail, events)
+
+    def _rcpt_to(self, rest: bytes, events: list[Event]) -> bool:
+        mail = self._mail
+        if mail is None:
+            return self._bad(events, replies.MAIL_FIRST, "RCPT before MAIL")
+        if self._body is not None:
+            return self._bad(events, replies.BAD_SEQUENCE, "RCPT after BDAT")
+        if rest[:3].upper() != b"TO:":
+            return self._bad(events, replies.BAD_ARGUMENT, "RCPT without TO")
+        try:
+            path = read_path(rest[3:].decode())
+        except UnicodeDecodeError:
+            return self._bad(events, replies.BAD_UTF8, "not UTF-8")
+        if path is None or not path.mailbox:
+            return self._bad(events, replies.BAD_RECIPIENT, "bad recipient path")
+        recipient = read_rcpt(path, self._offer, mail.smtputf8)
+        if isinstance(recipient, bytes):
+            return self._bad(events, recipient, "RCPT parameters")
+        return self._ask(recipient, events)
+
+    def _rset(self, rest: bytes, events: list[Event]) -> bool:
+        if rest.strip(b" "):
+            return self._bad(events, replies.BAD_ARGUMENT, "RSET with arguments")
+        self._reset(events)
+        return self._idle(replies.RESET_OK)
+
+    def _noop(self, rest: bytes, events: list[Event]) -> bool:
+        return self._idle(replies.OK)
+
+    def _vrfy(self, rest: bytes, events: list[Event]) -> bool:
+        return self._idle(replies.CANNOT_VERIFY if rest.strip(b" ") else replies.BAD_ARGUMENT)
+
+    def _expn(self, rest: bytes, events: list[Event]) -> bool:
+        return self._idle(replies.NOT_IMPLEMENTED)
+
+    def _help(self, rest: bytes, events: list[Event]) -> bool:
+        return self._idle(replies.HELP)
+
+    def _quit(self, rest: bytes, events: list[Event]) -> bool:
+        if rest.strip(b" "):
+            return self._bad(events, replies.BAD_ARGUMENT, "QUIT with arguments")
+        self.close(b"221 2.0.0 " + self._hostname.encode() + b" closing connection\r\n")
+        return False
+
+    # --- messages
+
+    def _data(self, rest: bytes, events: list[Event]) -> bool:
+        if rest.strip(b" "):
+            return self._bad(events, replies.BAD_ARGUMENT, "DATA with arguments")
+        wrong = replies.BAD_SEQUENCE if self._body is not None else self._no_body_yet()
+        if wrong:
+            return self._bad(events, wrong, "DATA out of place")
+        self._body = Reception(self._offer.size)
+        return self._ask(BODY_START, events)
+
+    def _no_body_yet(self) -> bytes:
+        """Why no message can come now."""
+        if self._mail is None:
+            return replies.MAIL_FIRST
+        return b"" if self._recipients else replies.RECIPIENT_FIRST
+
+    def _bdat(self, rest: bytes, events: list[Event]) -> bool:
+        words = rest.split()
+        last = len(words) == 2 and words[1].upper() == b"LAST"
+        if not self._offer.chunking:
+            return self._bad(events, replies.UNKNOWN_COMMAND, "BDAT not offered")
+        if not words or len(words) > 1 + last or not words[0].isdigit() or len(words[0]) > 20:
+            events.append(Malformed("BDAT arguments"))  # what follows cannot be told from commands
+            self.close(replies.BAD_ARGUMENT)
+            return False
+        body = self._body
+        if body is None:
+            body = self._body = Reception(self._offer.size, chunked=True, failure=self._no_body_yet())
+            self._mode = _Mode.BODY
+            if body.failure:
+                self._errors += 1
+                events.append(Malformed("BDAT out of place"))
+            else:
+                self._ask(BODY_START, events)
+        else:
+            self._mode = _Mode.BODY
+        body.left, body.last = int(words[0]), last
+        return self._mode is _Mode.BODY
+
+    def _begin_body(self) -> None:
+        self._mode = _Mode.BODY
+        if self._body is not None and not self._body.chunked:
+            self._out.append(replies.START_BODY)
+
+    def _step_body(self, events: list[Event]) -> bool:
+        body = self._body
+        if body is None or (self._at >= len(self._buffer) and not (body.chunked and body.left == 0)):
+            return False
+        rest = body.feed(self._buffer[self._at :] if self._at else self._buffer, events)
+        self._buffer, self._at = rest or b"", 0
+        if body.swallowed > self._limits.swallow:
+            self._finish(body.failure)
+            self.close()
+            return False
+        if rest is None:
+            return False
+        if body.failure:
+            self._mode = _Mode.COMMAND
+            self._finish(body.failure, whole=body.last)
+            return self._errors_bearable()
+        if body.last:
+            return self._ask(BODY_END, events)
+        self._out.append(replies.CHUNK_OK)
+        self._mode = _Mode.COMMAND
+        return True
+
+    def _errors_bearable(self) -> bool:
+        if self._errors > self._limits.errors:
+            self.close(replies.TOO_MANY_ERRORS)
+            return False
+        return True
+
+    def _finish(self, reply: bytes, *, whole: bool = True) -> None:
+        """Answer a message: in LMTP once for each recipient, when `whole` of it has come (RFC 2033 section 4.2)."""
+        self._idle_commands = 0
+        self._out.append(reply * max(1, self._recipients) if self._lmtp and whole else reply)
+        self._drop()
+
+
+def _from_base64(data: bytes) -> bytes | None:
+    try:
+        return binascii.a2b_base64(data, strict_mode=True)
+    except binascii.Error:
+        return None
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")  # names that no domain may have, but hosts do
+_STEPS: dict[_Mode, Callable[[Engine, list[Event]], bool]] = {
+    _Mode.COMMAND: Engine._step_command,
+    _Mode.ANSWER: Engine._wait,
+    _Mode.SASL: Engine._step_sasl,
+    _Mode.BODY: Engine._step_body,
+    _Mode.SKIP_LINE: Engine._step_skip_line,
+    _Mode.HALT: Engine._wait,
+}
+_COMMANDS: dict[bytes, Callable[[Engine, bytes, list[Event]], bool]] = {
+    b"HELO": Engine._helo,
+    b"EHLO": Engine._ehlo,
+    b"LHLO": Engine._lhlo,
+    b"STAR": Engine._starttls,
+    b"AUTH": Engine._auth,
+    b"MAIL": Engine._mail_from,
+    b"RCPT": Engine._rcpt_to,
+    b"DATA": Engine._data,
+    b"BDAT": Engine._bdat,
+    b"RSET": Engine._rset,
+    b"NOOP": Engine._noop,
+    b"VRFY": Engine._vrfy,
+    b"EXPN": Engine._expn,
+    b"HELP": Engine._help,
+    b"QUIT": Engine._quit,
+}
