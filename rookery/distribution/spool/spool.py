@@ -1,0 +1,374 @@
+"""The one object others hold: `accept` what comes in, hand out what is due, take in what became of it.
+
+Own database, own writer thread, own segments under DIR/spool. A message that arrives while the queue has room is
+claimed as it is written and handed over from memory: such a message costs one commit to accept and one to settle, and
+no read. Everything here is called on the event loop.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import RandomBytes, new_blob_id, system_random
+from rookery.base.log import logger
+from rookery.distribution.spool import admin, rules
+from rookery.distribution.spool.bodies import LiveOctets, RecentBodies
+from rookery.distribution.spool.ids import MessageIds, message_number, message_text
+from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
+from rookery.distribution.spool.schema import MIGRATIONS
+from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
+from rookery.storage.blobs import BlobStore, LookAgain
+from rookery.storage.engine import Database, Reader
+from rookery.storage.files import DiskFiles, Files
+from rookery.storage.gate import Gate
+from rookery.storage.lock import FolderLock
+from rookery.storage.sqlite import SqliteDatabase
+from rookery.storage.staging import Staged, Staging
+from rookery.storage.writer import Plain, Rule, Writer
+
+T = TypeVar("T")
+log = logger("spool")
+
+MB = 1024 * 1024
+DAY = 86400.0
+WHOLE = 256 * 1024  # octets up to which a body is read in one piece, on the event loop
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """`memory`: octets of just accepted bodies that are kept until they are delivered. `waiting`: octets of bodies
+    that may wait for the writer. `history`: seconds, from arrival, for which `rookery trace` knows a message, and at
+    most `history_messages` of them.
+    """
+
+    memory: int = 64 * MB
+    waiting: int = 64 * MB
+    history: float = 7 * DAY
+    history_messages: int = 1_000_000
+
+
+class Taker(Protocol):
+    """The queue, as the spool sees it."""
+
+    def room(self, recipients: int) -> bool:
+        """Whether a message with so many recipients may be handed over at once."""
+        ...
+
+    def take(self, claimed: Claimed) -> None: ...
+
+    def wake(self) -> None:
+        """Something is due that was not handed over."""
+        ...
+
+
+class _Nobody:
+    """Until a queue is attached, and after it is gone."""
+
+    def room(self, recipients: int) -> bool:
+        return False
+
+    def take(self, claimed: Claimed) -> None:
+        raise AssertionError("nobody was asked for room")
+
+    def wake(self) -> None:
+        return
+
+
+class Spool:
+    """Made by `Spool.open`; `close` ends it."""
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        blobs: BlobStore,
+        places: Plain,
+        *,
+        clock: Clock,
+        random: RandomBytes,
+        incarnation: int,
+        settings: SpoolSettings,
+        lock: FolderLock | None = None,
+    ) -> None:
+        self.settings = settings
+        self.incarnation = incarnation
+        self.database = database
+        self.writer = writer
+        self.blobs = blobs
+        self.clock = clock
+        self._random = random
+        self._lock = lock
+        self._taker: Taker = _Nobody()
+        self._recent = RecentBodies(settings.memory)
+        self._ids = MessageIds(clock, random, self.read(admin.greatest))
+        self.live = LiveOctets(self.read(admin.live_octets))
+        self._accept: Rule[Acceptance, Envelope] = Rule(
+            "spool-accept", lambda tx, items: rules.accept_batch(tx, places.places, items)
+        )
+        self._claim: Rule[Claiming, tuple[Claimed, ...]] = Rule("spool-claim", rules.claim_batch)
+        self._settle: Rule[Settling, Settled] = Rule(
+            "spool-settle", lambda tx, items: rules.settle_batch(tx, places.places, items)
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Clock,
+        gate: Gate,
+        random: RandomBytes = system_random,
+        files: Files | None = None,
+        settings: SpoolSettings | None = None,
+        vfs: str | None = None,
+    ) -> "Spool":
+        """Opens or makes the spool in `folder`, as a new incarnation: what earlier ones had claimed is due again.
+
+        Raises RookeryError: IN_USE, UNSUPPORTED (a newer schema), CORRUPT, DISK_FULL, UNAVAILABLE.
+        """
+        disk = files or DiskFiles()
+        settings = settings or SpoolSettings()
+        disk.make_folder(folder)
+        lock = FolderLock(folder)
+        try:
+            database = SqliteDatabase(folder / "spool.db", MIGRATIONS, vfs=vfs)
+            with database.write() as tx:
+                incarnation = admin.begin_incarnation(tx, int(clock.wall()))
+            with database.read() as reader:
+                ends = admin.segment_ends(reader)
+            blobs = BlobStore(folder, disk, known_end=lambda segment: ends.get(segment, 0))
+        except (RookeryError, OSError):
+            lock.release()
+            raise
+        places = Plain()
+        writer = Writer(
+            database, blobs, gate, limit_bytes=settings.waiting, clock=clock, batching=places, name="spool-writer"
+        )
+        return cls(
+            database, writer, blobs, places, clock=clock, random=random, incarnation=incarnation, settings=settings,
+            lock=lock,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Finish what waits for the writer. Whoever takes must have stopped."""
+        self._taker = _Nobody()
+        await self.writer.close()
+        self._recent.clear()
+        self.blobs.close()
+        self.database.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def attach(self, taker: Taker) -> None:
+        """From now on, what arrives is offered to `taker` at once."""
+        self._taker = taker
+
+    def detach(self) -> None:
+        self._taker = _Nobody()
+
+    def now(self) -> int:
+        return int(self.clock.wall())
+
+    def read(self, question: Callable[[Reader], T]) -> T:
+        with self.database.read() as reader:
+            return question(reader)
+
+    # --- in
+
+    def new_id(self) -> str:
+        """An id for a message that is about to be accepted; one that is not used is no loss."""
+        return self._ids.new()
+
+    def stage(self) -> Staging:
+        return self.blobs.stage()
+
+    async def accept(self, incoming: Incoming) -> str:
+        """THE FIRST COMMIT POINT (rules.py): when this returns, the message is ours. Returns its id.
+
+        Raises RookeryError: DISK_FULL, UNAVAILABLE, INVALID (a bad id); then nothing was taken.
+        """
+        try:
+            await self.writer.room()
+        except asyncio.CancelledError:
+            incoming.staged.release()
+            raise
+        future: asyncio.Future[str | Refusal] = asyncio.get_running_loop().create_future()
+
+        def done(result: str | Refusal) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        self.accept_soon(incoming, done)
+        result = await future
+        if isinstance(result, Refusal):
+            raise RookeryError(result.cause, result.what)
+        return result
+
+    def accept_soon(self, incoming: Incoming, done: Callable[[str | Refusal], None]) -> None:
+        """The same without a future, and without waiting for room: look at `writer.waiting` before."""
+        try:
+            item = self._acceptance(incoming, self._taker.room(len(incoming.recipients)))
+        except RookeryError as error:
+            incoming.staged.release()
+            done(error.refusal)
+            return
+
+        def committed(result: Envelope | Refusal) -> None:
+            if isinstance(result, Refusal):
+                incoming.staged.release()
+                done(result)
+                return
+            done(result.message)
+            self._accepted(item, result)
+
+        self.writer.submit(self._accept, item, done=committed, bodies=((item.blob, incoming.staged),))
+
+    def _acceptance(self, incoming: Incoming, claim: bool) -> Acceptance:
+        if not incoming.recipients:
+            raise RookeryError(Cause.INVALID, "a message without recipients")
+        number = message_number(incoming.message_id or self._ids.new())
+        blob = new_blob_id(self.clock, self._random)
+        return Acceptance(number, blob, incoming, self.now(), self.incarnation if claim else None)
+
+    def _accepted(self, item: Acceptance, envelope: Envelope) -> None:
+        """After the commit: hand over what was claimed, and keep its body at hand."""
+        if envelope.place.segment:
+            self.live.add(envelope.place)
+        if item.claimant is None:
+            item.incoming.staged.release()
+            self._taker.wake()
+            return
+        self._recent.keep(envelope.number, item.incoming.staged)
+        recipients = tuple(
+            ClaimedRecipient(
+                n=n, address=recipient.address, given=recipient.address, original=recipient.original,
+                notify=recipient.notify, depth=0, attempts=0,
+            )
+            for n, recipient in enumerate(item.incoming.recipients, 1)
+        )  # fmt: skip
+        self._taker.take(Claimed(envelope, recipients))
+
+    # --- out
+
+    async def claim_due(self, limit: int) -> tuple[Claimed, ...]:
+        """At most `limit` recipients whose time has come, longest due first."""
+        return await self.writer.run(self._claim, Claiming(self.now(), limit, self.incarnation))
+
+    def next_due(self) -> int | None:
+        """When the next recipient is due (may be past), None when none waits."""
+        return self.read(admin.next_due)
+
+    def lowest_unsettled(self) -> str:
+        """Every message with a lower id is settled; with nothing in the queue, an id of this moment."""
+        lowest = self.read(admin.lowest)
+        return message_text(lowest) if lowest is not None else self._ids.new()
+
+    def settle_soon(self, settlement: Settlement, done: Callable[[Settled | Refusal], None]) -> None:
+        """Make fates, expansions and notices durable in one transaction; what is finished is removed.
+
+        On a Refusal nothing of it took place; the bodies of the notices are released either way.
+        """
+        notices = tuple(self._acceptance(notice, claim=True) for notice in settlement.notices)
+        item = Settling(
+            envelope=settlement.envelope, fates=settlement.fates, expansions=settlement.expansions, notices=notices,
+            warned=settlement.warned, now=self.now(), incarnation=self.incarnation,
+        )  # fmt: skip
+
+        def committed(result: Settled | Refusal) -> None:
+            if isinstance(result, Refusal) or not result.notices:
+                for notice in notices:
+                    notice.incoming.staged.release()
+            if isinstance(result, Refusal):
+                done(result)
+                return
+            if result.finished:
+                self._finished(settlement.envelope)
+            done(result)
+            for notice, envelope in zip(notices, result.notices, strict=False):
+                self._accepted(notice, envelope)
+
+        bodies = tuple((notice.blob, notice.incoming.staged) for notice in notices)
+        self.writer.submit(self._settle, item, done=committed, bodies=bodies)
+
+    async def settle(self, settlement: Settlement) -> Settled:
+        future: asyncio.Future[Settled | Refusal] = asyncio.get_running_loop().create_future()
+
+        def done(result: Settled | Refusal) -> None:
+            if not future.done():
+                future.set_result(result)
+
+        self.settle_soon(settlement, done)
+        result = await future
+        if isinstance(result, Refusal):
+            raise RookeryError(result.cause, result.what)
+        return result
+
+    def _finished(self, envelope: Envelope) -> None:
+        """Its rows are gone for good: give up the octets. A large body left by a crash here is found at the start."""
+        self._recent.drop(envelope.number)
+        if envelope.place.segment == 0:
+            self._unlink_large(envelope)
+        else:
+            self.live.remove(envelope.place)
+
+    def _unlink_large(self, envelope: Envelope) -> None:
+        try:
+            self.blobs.delete_large(envelope.blob)
+        except OSError as error:
+            log.warning("body-kept", message=envelope.message, error=error.strerror)
+
+    # --- bodies
+
+    def body(self, envelope: Envelope) -> bytes:
+        """The whole of a small body (`envelope.size` up to WHOLE). Raises RookeryError: CORRUPT, UNAVAILABLE."""
+        kept = self._recent.get(envelope.number)
+        if kept is not None:
+            return kept
+        try:
+            return self.blobs.read(envelope.blob, envelope.place)
+        except LookAgain:
+            return self._read_again(envelope)
+
+    def _read_again(self, envelope: Envelope) -> bytes:
+        found = self.read(lambda reader: admin.envelope(reader, envelope.number))
+        if found is None:
+            raise RookeryError(Cause.NOT_FOUND, f"message {envelope.message} is gone")
+        try:
+            return self.blobs.read(found.blob, found.place)
+        except LookAgain:
+            raise RookeryError(Cause.CORRUPT, f"the body of {envelope.message} is missing") from None
+
+    async def chunks(self, envelope: Envelope) -> AsyncIterator[bytes]:
+        """A body of any size, read beside the event loop. Raises as `body`."""
+        if envelope.size <= WHOLE:
+            yield self.body(envelope)
+            return
+        offset = 0
+        while offset < envelope.place.length:
+            piece = await asyncio.to_thread(self._piece, envelope, offset)
+            if not piece:
+                raise RookeryError(Cause.CORRUPT, f"the body of {envelope.message} ends too early")
+            yield piece
+            offset += len(piece)
+
+    def _piece(self, envelope: Envelope, offset: int) -> bytes:
+        try:
+            return self.blobs.read(envelope.blob, envelope.place, offset, WHOLE)
+        except LookAgain:
+            return self._read_again(envelope)[offset : offset + WHOLE]
+
+    async def head(self, envelope: Envelope, limit: int) -> bytes:
+        """The first `limit` octets."""
+        if envelope.size <= WHOLE:
+            return self.body(envelope)[:limit]
+        return (await asyncio.to_thread(self._piece, envelope, 0))[:limit]
+
+    def staged_copy(self, data: bytes) -> Staged:
+        """A body from memory: notices."""
+        staging = self.stage()
+        staging.write(data)
+        return staging.finish()
