@@ -10,6 +10,7 @@ written all the time stays narrow.
 """
 
 from rookery.storage.blobs import BLOB_TABLE
+from rookery.storage.migrations import Migration
 
 SCHEMA_VERSION = 1
 OLDEST_RELEASE = "0.1.0"
@@ -128,3 +129,5 @@ VERSION_1: tuple[str, ...] = (
     "CREATE INDEX blob_ended ON blob (ended) WHERE refs = 0",
     "CREATE INDEX blob_segment ON blob (segment)",
 )
+
+MIGRATIONS = (Migration(1, VERSION_1, OLDEST_RELEASE),)

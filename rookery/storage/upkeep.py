@@ -1,0 +1,180 @@
+"""The store's housekeeping: what to do next, in slices that leave the writer to others. Nothing grows without bound.
+
+Each `step` does a little of everything that is due. While a snapshot is taken nothing is removed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import BlobId
+from rookery.base.log import logger
+from rookery.storage.changes import Trimmed, trim
+from rookery.storage.compaction import Compaction
+from rookery.storage.engine import Transaction
+from rookery.storage.snapshot import take_snapshot
+from rookery.storage.sweeper import (
+    Purged,
+    Swept,
+    age_deliveries,
+    forget_deliveries,
+    purge_dropped,
+    sweep_blobs,
+    sweep_emails,
+)
+
+if TYPE_CHECKING:
+    from rookery.storage.store import Store
+
+SLICES_PER_STEP = 8  # of each kind
+TRIM_EVERY = 3_600.0  # seconds between two passes over all change logs
+BALLAST_EVERY = 10.0
+ORPHANS_PER_SLICE = 500
+
+log = logger("upkeep")
+
+
+class Upkeep:
+    """One per store."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self._busy = asyncio.Lock()
+        self._paused = False
+        self._trim_after: int | None = None
+        self._trim_due = 0.0
+        self._ballast_due = 0.0
+        self._below: str | None = None
+        self._orphans: list[BlobId] | None = None
+        self._compaction = Compaction(store)
+        self.full = False  # the ballast is given up: new mail is refused so that removing can go on
+
+    async def pause(self) -> None:
+        """Finish the slice under way and do no more."""
+        self._paused = True
+        async with self._busy:
+            return
+
+    async def step(self) -> None:
+        """A little of everything that is due; errors of the disk are logged and tried again the next time."""
+        if self._paused or self._busy.locked():
+            return
+        async with self._busy:
+            try:
+                await self._step()
+            except RookeryError as error:
+                if error.cause is Cause.DISK_FULL:
+                    self.make_way()
+                log.warning("upkeep-failed", cause=error.cause.value, what=error.what)
+
+    async def run(self) -> None:
+        """Everything that is due, to its end; for tests and for a stopped store."""
+        while await self._step():
+            pass
+
+    async def _step(self) -> bool:
+        now = int(self._store.clock.wall())
+        more = await self._slices(lambda tx: purge_dropped(tx, now), self._purged)
+        before = now - self._store.settings.keep_expunged
+        more |= await self._slices(lambda tx: sweep_emails(tx, before), self._swept)
+        more |= await self._slices(lambda tx: sweep_blobs(tx, before), self._swept)
+        more |= await self._deliveries(now)
+        more |= await self._trim(now)
+        more |= await self._find_orphans()
+        more |= await self._compact()
+        self._restore_ballast()
+        return more
+
+    async def _slices(self, work: Callable[[Transaction], Purged | Swept], after: Callable[..., None]) -> bool:
+        for _ in range(SLICES_PER_STEP):
+            made = await self._store.exclusive(work)
+            after(made)
+            if not made.more:
+                return False
+        return True
+
+    def _purged(self, purged: Purged) -> None:
+        if purged.account is not None:
+            self._store.derived.forget_account(purged.account)
+
+    def _swept(self, swept: Swept) -> None:
+        """The index has forgotten them for good; now the files may go. A crash in between leaves orphans."""
+        if swept.emails:
+            self._compaction.again()
+            self._store.derived.forget(swept.emails)
+        for blob, _ in swept.files:
+            self._store.blobs.delete_large(blob)
+
+    async def forget_deliveries(self, below: str) -> None:
+        self._below = max(below, self._below or "")
+
+    async def _deliveries(self, now: int) -> bool:
+        below = self._below
+        if below is not None:
+            for _ in range(SLICES_PER_STEP):
+                if not await self._store.exclusive(lambda tx: forget_deliveries(tx, below)):
+                    if self._below == below:
+                        self._below = None
+                    break
+        oldest = now - self._store.settings.deliveries_days * 86_400
+        return await self._store.exclusive(lambda tx: age_deliveries(tx, oldest))
+
+    async def _trim(self, now: int) -> bool:
+        settings, clock = self._store.settings, self._store.clock
+        if self._trim_after is None:
+            if clock.monotonic() < self._trim_due:
+                return False
+            self._trim_after, self._trim_due = 0, clock.monotonic() + TRIM_EVERY
+        after = self._trim_after
+
+        def work(tx: Transaction) -> Trimmed:
+            return trim(tx, after, now, days=settings.changes_days, rows=settings.changes_rows)
+
+        self._trim_after = (await self._store.exclusive(work)).after
+        return self._trim_after is not None
+
+    async def _find_orphans(self) -> bool:
+        """Once after opening: files of large blobs that a crash left without a row in the index."""
+        store = self._store
+        if self._orphans is None:
+            self._orphans = await asyncio.to_thread(store.blobs.large)
+        taken, self._orphans = self._orphans[:ORPHANS_PER_SLICE], self._orphans[ORPHANS_PER_SLICE:]
+
+        def known(tx: Transaction) -> set[BlobId]:
+            return {row[0] for row in tx.select_many("blob", ("blob",), ("blob",), [(b,) for b in taken])}
+
+        if taken:
+            for blob in set(taken) - await store.exclusive(known):
+                store.blobs.delete_large(blob)
+        return bool(self._orphans)
+
+    async def _compact(self) -> bool:
+        for _ in range(SLICES_PER_STEP):
+            if not await self._compaction.step():
+                return False
+        return True
+
+    def make_way(self) -> bool:
+        """The disk is full: give the ballast up, so that removing can go on. False: it is gone already."""
+        if not self._store.ballast.drop():
+            return False
+        self.full = True
+        log.error("disk-full", folder=str(self._store.folder))
+        return True
+
+    def _restore_ballast(self) -> None:
+        clock = self._store.clock
+        if clock.monotonic() < self._ballast_due:
+            return
+        self._ballast_due = clock.monotonic() + BALLAST_EVERY
+        held = self._store.ballast.restore()
+        if held and self.full:
+            self.full = False
+            log.info("disk-has-room", folder=str(self._store.folder))
+
+    async def snapshot(self, target: Path) -> None:
+        """See snapshot.py; nothing is removed meanwhile."""
+        async with self._busy:
+            await asyncio.to_thread(take_snapshot, self._store, target)
