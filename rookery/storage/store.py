@@ -22,7 +22,7 @@ from rookery.storage.accounts import CreateAccount, RemoveAccount, SetLimits
 from rookery.storage.append import Append, AppendItem
 from rookery.storage.ballast import Ballast
 from rookery.storage.batch import Progress
-from rookery.storage.batching import StoreBatching
+from rookery.storage.fence import StoreBatching
 from rookery.storage.blobs import BlobStore, LookAgain
 from rookery.storage.derived import DERIVED_MIGRATIONS, DerivedStore
 from rookery.storage.engine import Reader, Transaction
