@@ -71,7 +71,6 @@ class Engine:
         "_hostname",
         "_idle_commands",
         "_limits",
-        "_lmtp",
         "_mail",
         "_mode",
         "_offer",
@@ -82,6 +81,7 @@ class Engine:
         "_tls",
         "extended",
         "greeted_as",
+        "lmtp",
         "wants",
     )
 
@@ -99,7 +99,7 @@ class Engine:
         self._hostname = hostname
         self._offer = offer_tls if tls and offer_tls is not None else offer
         self._offer_tls = offer_tls or offer
-        self._lmtp = lmtp
+        self.lmtp = lmtp
         self._tls = tls
         self._limits = limits
         self._mode = _Mode.COMMAND
@@ -311,17 +311,17 @@ class Engine:
         self._body = None
 
     def _helo(self, rest: bytes, events: list[Event]) -> bool:
-        if self._lmtp:
+        if self.lmtp:
             return self._bad(events, replies.UNKNOWN_COMMAND, "HELO in LMTP")
         return self._hello(rest, False, events)
 
     def _ehlo(self, rest: bytes, events: list[Event]) -> bool:
-        if self._lmtp:
+        if self.lmtp:
             return self._bad(events, replies.UNKNOWN_COMMAND, "EHLO in LMTP")
         return self._hello(rest, True, events)
 
     def _lhlo(self, rest: bytes, events: list[Event]) -> bool:
-        if not self._lmtp:
+        if not self.lmtp:
             return self._bad(events, replies.UNKNOWN_COMMAND, "LHLO in SMTP")
         return self._hello(rest, True, events)
 
@@ -526,7 +526,7 @@ class Engine:
     def _finish(self, reply: bytes, *, whole: bool = True) -> None:
         """Answer a message: in LMTP once for each recipient, when `whole` of it has come (RFC 2033 section 4.2)."""
         self._idle_commands = 0
-        self._out.append(reply * max(1, self._recipients) if self._lmtp and whole else reply)
+        self._out.append(reply * max(1, self._recipients) if self.lmtp and whole else reply)
         self._drop()
 
 

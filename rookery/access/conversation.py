@@ -1,0 +1,54 @@
+"""What SMTP, submission and LMTP sessions have in common: their settings, how they are driven, how they end."""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from rookery.access.replies import SHUTTING_DOWN, TIMED_OUT
+from rookery.base.log import Logger
+from rookery.net.pump import Ending, Pace, pump
+from rookery.net.stream import Stream
+from rookery.wire.smtp.engine import Engine
+from rookery.wire.smtp.events import Event
+
+MB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """Sizes in octets, times in seconds."""
+
+    hostname: str = "localhost"
+    message_size: int = 50 * MB
+    recipients: int = 1000
+    hops: int = 50
+    idle: float = 300.0
+    before_login: float = 60.0  # submission: from the connection to the end of a successful AUTH
+    failed_logins: int = 5  # of one connection
+    refused_recipients: int = 100  # of one connection
+    pace: Pace = field(default_factory=Pace)
+    tls_required: bool = True  # submission: not for loopback
+    quota_for_good: bool = False  # LMTP: 552 and not 452 for a full mailbox
+
+
+async def converse(
+    stream: Stream,
+    engine: Engine,
+    handle: Callable[[Event], Awaitable[None] | None],
+    *,
+    settings: SmtpSettings,
+    tls: ssl.SSLContext | None = None,
+) -> Ending:
+    """Drive to the end, and say the last word where one is due."""
+    stream.idle = settings.idle
+    engine.greet(b"220 " + settings.hostname.encode() + (b" LMTP" if engine.lmtp else b" ESMTP") + b" Rookery\r\n")
+    ending = await pump(stream, engine, handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace)
+    if ending is Ending.DRAINED:
+        stream.write(SHUTTING_DOWN)
+    elif ending is Ending.IDLE or ending is Ending.SLOW:
+        stream.write(TIMED_OUT)
+    return ending
+
+
+def log_connection(log: Logger, stream: Stream, session: str) -> None:
+    log.debug("connected", session=session, address=stream.peer.address, port=stream.peer.port)

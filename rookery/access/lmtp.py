@@ -1,0 +1,319 @@
+"""LMTP (RFC 2033): the only way by which mail reaches a mailbox, from our own queue and from an MTA in front.
+
+A message has one body for all its recipients here, so it is stored once; Delivered-To is added when there is one
+recipient. THE SECOND COMMIT POINT is the store's: a recipient's 250 is sent after its append was committed. A crash
+before it leaves nothing; after it, a delivery id given again is answered with the append of then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from rookery.access import replies
+from rookery.access.conversation import SmtpSettings, converse, log_connection
+from rookery.access.heads import Head, protocol_name, received_end, received_start
+from rookery.access.intake import Declined, Intake
+from rookery.access.replies import Moment, reply
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import account_text, short_id
+from rookery.base.log import logger
+from rookery.distribution.directory.values import Resolution, Resolved, Target
+from rookery.net.stream import Stream
+from rookery.storage.append import Append
+from rookery.storage.staging import Staged, Staging
+from rookery.storage.values import Appended
+from rookery.wire.smtp.engine import Engine
+from rookery.wire.smtp.events import (
+    BodyChunk,
+    BodyEnd,
+    BodyFailed,
+    BodyStart,
+    Event,
+    Mail,
+    Malformed,
+    Rcpt,
+    Reset,
+)
+from rookery.wire.smtp.offers import Offer
+
+log = logger("lmtp")
+
+
+class Mailboxes(Protocol):
+    """What delivery asks of the store."""
+
+    def stage(self) -> Staging: ...
+
+    async def room(self) -> None: ...
+
+    def append_soon(self, item: Append, done: Callable[[Appended | Refusal], None]) -> None: ...
+
+
+class Recipients(Protocol):
+    """What delivery asks of the directory."""
+
+    def resolve(self, address: str) -> Resolution: ...
+
+
+async def serve_lmtp(
+    stream: Stream,
+    *,
+    store: Mailboxes,
+    directory: Recipients,
+    settings: SmtpSettings,
+    clock: Clock,
+    trusted: bool = False,
+    allowed: bool = True,
+) -> None:
+    """One connection. `trusted`: it comes from our own queue, whose delivery ids are believed.
+
+    `allowed` False: it comes from an address that may not deliver here; it is told so.
+    """
+    session = Session(stream, store, directory, settings, clock, trusted)
+    log_connection(log, stream, session.id)
+    if not allowed:
+        log.info("refused", session=session.id, address=stream.peer.address, what="not a trusted address")
+        stream.write(replies.NOT_FOR_YOU)
+        return
+    try:
+        ending = await converse(stream, session.engine, session.handle, settings=settings)
+        log.debug("ended", session=session.id, how=ending.value)
+    finally:
+        session.discard()
+
+
+class _Delivery:
+    """One RCPT and what became of it. `targets` are several for an alias or group of ours."""
+
+    __slots__ = ("address", "answer", "delivery_id", "targets")
+
+    def __init__(self, address: str, targets: tuple[Target, ...], delivery_id: str) -> None:
+        self.address = address
+        self.targets = targets
+        self.delivery_id = delivery_id
+        self.answer = b""
+
+
+class Session:
+    """The decisions of one connection; the engine speaks."""
+
+    __slots__ = (
+        "_before",
+        "_clock",
+        "_deliveries",
+        "_directory",
+        "_intake",
+        "_loop",
+        "_pending",
+        "_received",
+        "_sender",
+        "_settings",
+        "_staged",
+        "_store",
+        "_stream",
+        "_utf8",
+        "_waiter",
+        "engine",
+        "id",
+    )
+
+    def __init__(
+        self, stream: Stream, store: Mailboxes, directory: Recipients, settings: SmtpSettings, clock: Clock,
+        trusted: bool,
+    ) -> None:  # fmt: skip
+        self.id = short_id()
+        offer = Offer(size=settings.message_size, dsn=False, xdelivery=trusted)
+        self.engine = Engine(settings.hostname, offer, lmtp=True)
+        self._stream = stream
+        self._store = store
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._received: dict[bool, str] = {}
+        self._sender = ""
+        self._utf8 = False
+        self._deliveries: list[_Delivery] = []
+        self._before: set[bytes] = set()  # addresses that the message says it was delivered to
+        self._intake: Intake | None = None
+        self._staged: Staged | None = None
+        self._pending = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        handler = _HANDLERS.get(type(event))
+        return handler(self, event) if handler is not None else None
+
+    # --- the envelope
+
+    def _mail(self, event: Mail) -> None:
+        self._sender = event.sender
+        self._utf8 = event.smtputf8
+        self._deliveries.clear()
+        self.engine.accept()
+
+    def _rcpt(self, event: Rcpt) -> None:
+        if len(self._deliveries) >= self._settings.recipients:
+            self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
+            return
+        try:
+            found = self._directory.resolve(event.recipient)
+        except RookeryError as error:
+            self._refuse(event.recipient, error.refusal)
+            return
+        if not isinstance(found, Resolved):
+            self._refuse(event.recipient, Refusal(Cause.NOT_FOUND, "no such address here"))
+        elif not found.targets or found.outside:
+            log.info("refused", session=self.id, recipient=event.recipient, what="it leads outside")
+            self.engine.refuse(replies.NOT_A_MAILBOX)
+        else:
+            self._deliveries.append(_Delivery(event.recipient, found.targets, event.delivery_id))
+            self.engine.accept()
+
+    def _refuse(self, recipient: str, refusal: Refusal) -> None:
+        log.refused("refused", refusal, session=self.id, recipient=recipient)
+        self.engine.refuse(reply(refusal.cause, Moment.RECIPIENT))
+
+    # --- the message
+
+    def _body_start(self, event: BodyStart) -> None:
+        self._intake = Intake(self._store.stage(), self._prepare)
+        self.engine.accept()
+
+    def _prepare(self, head: Head) -> bytes | Declined:
+        """Trace fields before the header block; a message that goes round in circles ends here."""
+        if head.hops > self._settings.hops:
+            return Declined(replies.TOO_MANY_HOPS)
+        self._before = head.delivered_to() if head.has(b"delivered-to") else set()
+        start = self._received.get(self._utf8)
+        if start is None:
+            protocol = protocol_name(lmtp=True, tls=self._stream.tls is not None, smtputf8=self._utf8)
+            start = received_start(
+                self.engine.greeted_as, self._stream.peer, self._settings.hostname, protocol, self._stream.tls
+            )
+            self._received[self._utf8] = start
+        first = self._deliveries[0]
+        message = first.delivery_id.partition("/")[0] or self.id
+        alone = first.targets[0].address if len(self._deliveries) == 1 and len(first.targets) == 1 else ""
+        trace = received_end(start, message, alone, int(self._clock.wall()))
+        if alone:
+            trace = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n%b" % (self._sender.encode(), alone.encode(), trace)
+        else:
+            trace = b"Return-Path: <%b>\r\n%b" % (self._sender.encode(), trace)
+        return trace + head.without(b"return-path")
+
+    def _body_chunk(self, event: BodyChunk) -> None:
+        intake = self._intake
+        if intake is None:
+            return
+        intake.write(event.data)
+        if intake.failure:
+            self._give_up(intake.failure)
+
+    def _give_up(self, answer: bytes) -> None:
+        log.info("refused", session=self.id, sender=self._sender, reply=answer[:9].decode())
+        self.engine.fail_body(answer)
+        self.discard()
+
+    def _body_failed(self, event: BodyFailed) -> None:
+        log.info("refused", session=self.id, sender=self._sender, what=event.reason)
+        self.discard()
+
+    def _body_end(self, event: BodyEnd) -> Awaitable[None] | None:
+        intake, self._intake = self._intake, None
+        staged = intake.finish() if intake is not None else None
+        if staged is None:
+            failure = intake.failure if intake is not None else b""
+            self.engine.refuse(failure or reply(Cause.UNAVAILABLE, Moment.MESSAGE))
+            return None
+        self._staged = staged
+        self._waiter = self._loop.create_future()
+        return self._store_all(staged, self._waiter)
+
+    async def _store_all(self, staged: Staged, waiter: "asyncio.Future[None]") -> None:
+        self._pending = 1  # this function's own share
+        try:
+            await self._store.room()
+            for delivery in self._deliveries:
+                for target in delivery.targets:
+                    if self._before and target.address.lower().encode() in self._before:
+                        delivery.answer = delivery.answer or replies.DELIVERED_BEFORE
+                        continue
+                    self._pending += 1
+                    self._append(staged, delivery, target)
+        finally:
+            self._one_done()
+        await waiter
+
+    def _append(self, staged: Staged, delivery: _Delivery, target: Target) -> None:
+        """One message into one mailbox; the answer of a recipient is its first trouble, or 250."""
+
+        def done(result: Appended | Refusal) -> None:
+            if isinstance(result, Refusal):
+                log.refused(
+                    "not-delivered", result, session=self.id, message=delivery.delivery_id.partition("/")[0],
+                    recipient=target.address,
+                )  # fmt: skip
+                if not delivery.answer or delivery.answer[:1] == b"2" or result.cause.temporary:
+                    delivery.answer = self._refusal(result)
+            else:
+                log.info(
+                    "delivered", session=self.id, message=delivery.delivery_id.partition("/")[0] or self.id,
+                    recipient=target.address, account=account_text(target.account), uid=result.uid,
+                    size=staged.size, duplicate=result.duplicate,
+                )  # fmt: skip
+                delivery.answer = delivery.answer or _DELIVERED
+            self._one_done()
+
+        identity = delivery.delivery_id or None
+        if identity and len(delivery.targets) > 1:
+            identity = f"{identity}/{target.address}"
+        self._store.append_soon(Append(target.account, staged, delivery_id=identity), done)
+
+    def _refusal(self, refusal: Refusal) -> bytes:
+        if refusal.cause is Cause.OVER_QUOTA and self._settings.quota_for_good:
+            return replies.OVER_QUOTA_FOR_GOOD
+        return reply(refusal.cause, Moment.MESSAGE)
+
+    def _one_done(self) -> None:
+        self._pending -= 1
+        if self._pending:
+            return
+        self._release()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():  # else the session is gone
+            self.engine.answer_each([delivery.answer for delivery in self._deliveries])
+            waiter.set_result(None)
+
+    # --- the end of a message
+
+    def _release(self) -> None:
+        staged, self._staged = self._staged, None
+        if staged is not None:
+            staged.release()
+
+    def _reset(self, event: Reset) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop a message that is not being stored yet; one that is, is the store's until that has answered."""
+        intake, self._intake = self._intake, None
+        if intake is not None:
+            intake.discard()
+
+    def _malformed(self, event: Malformed) -> None:
+        log.debug("malformed", session=self.id, what=event.reason)
+
+
+_DELIVERED = b"250 2.0.0 Delivered\r\n"
+_HANDLERS: dict[type, Callable[..., Awaitable[None] | None]] = {
+    Mail: Session._mail,
+    Rcpt: Session._rcpt,
+    BodyStart: Session._body_start,
+    BodyChunk: Session._body_chunk,
+    BodyEnd: Session._body_end,
+    BodyFailed: Session._body_failed,
+    Reset: Session._reset,
+    Malformed: Session._malformed,
+}

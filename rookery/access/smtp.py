@@ -1,0 +1,299 @@
+"""Mail from other servers (MX): for our own addresses only, and into the spool before it is answered.
+
+Never a relay: whatever the address looks like, it is accepted only when the directory knows it. The 250 of a message
+is sent after the spool has committed it (THE FIRST COMMIT POINT, spool/rules.py): a crash before it leaves nothing and
+the peer tries again; a crash after it loses nothing, and a peer that did not see our 250 sends the message twice.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from rookery.access import replies
+from rookery.access.conversation import SmtpSettings, converse, log_connection
+from rookery.access.heads import Head, protocol_name, received_end, received_start
+from rookery.access.intake import Declined, Intake
+from rookery.access.replies import Moment, reply
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import AccountId, short_id
+from rookery.base.log import logger
+from rookery.distribution.directory.resolve import Known
+from rookery.distribution.spool.values import Incoming, Notify, Recipient
+from rookery.net.stream import Stream
+from rookery.storage.staging import Staged, Staging
+from rookery.wire.smtp.engine import Engine
+from rookery.wire.smtp.events import (
+    BodyChunk,
+    BodyEnd,
+    BodyFailed,
+    BodyStart,
+    Event,
+    Mail,
+    Malformed,
+    Rcpt,
+    Reset,
+)
+from rookery.wire.smtp.offers import Offer
+
+log = logger("smtp")
+
+_NOTIFY = {"NEVER": Notify.NEVER, "SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY": Notify.DELAY}
+
+
+class Acceptance(Protocol):
+    """What acceptance asks of the spool."""
+
+    def new_id(self) -> str: ...
+
+    def stage(self) -> Staging: ...
+
+    async def accept(self, incoming: Incoming) -> str: ...
+
+
+class Addresses(Protocol):
+    """What acceptance asks of the directory."""
+
+    def known(self, address: str) -> Known: ...
+
+
+async def serve_mx(
+    stream: Stream,
+    *,
+    spool: Acceptance,
+    directory: Addresses,
+    settings: SmtpSettings,
+    clock: Clock,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """One connection. `tls`: what STARTTLS uses; None: it is not offered."""
+    offer = Offer(size=settings.message_size, dsn=True)
+    engine = Engine(
+        settings.hostname,
+        Offer(size=settings.message_size, dsn=True, starttls=tls is not None),
+        offer_tls=offer,
+        tls=stream.tls is not None,
+    )
+    session = Session(stream, engine, spool, directory, settings, clock)
+    log_connection(log, stream, session.id)
+    try:
+        ending = await converse(stream, engine, session.handle, settings=settings, tls=tls)
+        log.debug("ended", session=session.id, how=ending.value)
+    finally:
+        session.discard()
+
+
+class Session:
+    """The decisions of one connection; the engine speaks. Submission changes some of them."""
+
+    __slots__ = (
+        "_clock",
+        "_directory",
+        "_head_id",
+        "_hops",
+        "_intake",
+        "_mail",
+        "_message",
+        "_recipients",
+        "_refused",
+        "_settings",
+        "_spool",
+        "_start",
+        "_start_key",
+        "_stream",
+        "engine",
+        "id",
+    )
+
+    log = log
+    authenticated = False
+    account: AccountId | None = None
+
+    def __init__(
+        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Addresses, settings: SmtpSettings,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        self.id = short_id()
+        self.engine = engine
+        self._stream = stream
+        self._spool = spool
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._mail = Mail("")
+        self._recipients: list[Recipient] = []
+        self._intake: Intake | None = None
+        self._message = ""  # the id of the message that is coming in
+        self._hops = 0
+        self._head_id = ""
+        self._refused = 0
+        self._start = ""
+        self._start_key: tuple[object, ...] = ()
+
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        handler = _HANDLERS.get(type(event))
+        return handler(self, event) if handler is not None else None
+
+    # --- the envelope
+
+    def _on_mail(self, event: Mail) -> None:
+        refused = self.check_sender(event.sender)
+        if refused:
+            self.log.info("refused", session=self.id, sender=event.sender, reply=refused[:9].decode())
+            self.engine.refuse(refused)
+            return
+        self._mail = event
+        self._recipients = []
+        self.engine.accept()
+
+    def check_sender(self, sender: str) -> bytes:
+        """The reply that refuses the sender, b"" when it may send. Other servers may speak for anybody."""
+        return b""
+
+    def check_recipient(self, recipient: str) -> Refusal | None:
+        """None: it is wanted. Other servers may send to our own addresses only."""
+        try:
+            known = self._directory.known(recipient)
+        except RookeryError as error:
+            return error.refusal
+        if known is Known.LOCAL:
+            return None
+        if known is Known.UNKNOWN:
+            return Refusal(Cause.NOT_FOUND, "no such address here")
+        return Refusal(Cause.DENIED, "not a domain of this site")
+
+    def _on_rcpt(self, event: Rcpt) -> None:
+        if len(self._recipients) >= self._settings.recipients:
+            self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
+            return
+        refusal = self.check_recipient(event.recipient)
+        if refusal is not None:
+            self.log.refused(
+                "refused", refusal, session=self.id, address=self._stream.peer.address, sender=self._mail.sender,
+                recipient=event.recipient,
+            )  # fmt: skip
+            self._refused += 1
+            if self._refused > self._settings.refused_recipients:
+                self.engine.close(replies.TOO_MANY_REFUSED)
+            else:
+                self.engine.refuse(reply(refusal.cause, Moment.RECIPIENT))
+            return
+        if event.notify or event.original:
+            notify = Notify.FAILURE
+            if event.notify:
+                notify = Notify.NEVER
+                for word in event.notify:
+                    notify |= _NOTIFY[word]
+            self._recipients.append(Recipient(event.recipient, event.original, notify))
+        else:
+            self._recipients.append(Recipient(event.recipient))
+        self.engine.accept()
+
+    # --- the message
+
+    def _on_body_start(self, event: BodyStart) -> None:
+        self._message = self._spool.new_id()
+        self._intake = Intake(self._spool.stage(), self._prepare)
+        self.engine.accept()
+
+    def _prepare(self, head: Head) -> bytes | Declined:
+        self._hops = head.hops
+        if self._hops > self._settings.hops:
+            return Declined(replies.TOO_MANY_HOPS)
+        self._head_id = head.message_id
+        recipient = self._recipients[0].address if len(self._recipients) == 1 else ""
+        trace = received_end(self._received_start(), self._message, recipient, int(self._clock.wall()))
+        return trace + self.complete(head)
+
+    def _received_start(self) -> str:
+        """Made once for all messages of a session that come in the same way."""
+        engine = self.engine
+        tls, utf8 = self._stream.tls, self._mail.smtputf8
+        key = (engine.greeted_as, engine.extended, tls, self.authenticated, utf8)
+        if key != self._start_key:
+            protocol = protocol_name(
+                extended=engine.extended, tls=tls is not None, authenticated=self.authenticated, smtputf8=utf8
+            )
+            self._start = received_start(engine.greeted_as, self._stream.peer, self._settings.hostname, protocol, tls)
+            self._start_key = key
+        return self._start
+
+    def complete(self, head: Head) -> bytes:
+        """The header block as it goes on. What other servers send is not touched (RFC 5321 section 6.4)."""
+        return head.data
+
+    def _on_body_chunk(self, event: BodyChunk) -> None:
+        intake = self._intake
+        if intake is None:
+            return
+        intake.write(event.data)
+        if intake.failure:
+            self.log.info("refused", session=self.id, message=self._message, reply=intake.failure[:9].decode())
+            self.engine.fail_body(intake.failure)
+            self._intake = None
+
+    def _on_body_failed(self, event: BodyFailed) -> None:
+        self.log.info("refused", session=self.id, sender=self._mail.sender, what=event.reason)
+        self.discard()
+
+    def _on_body_end(self, event: BodyEnd) -> Awaitable[None] | None:
+        intake, self._intake = self._intake, None
+        staged = intake.finish() if intake is not None else None
+        if staged is None:
+            failure = intake.failure if intake is not None else b""
+            self.engine.refuse(failure or reply(Cause.UNAVAILABLE, Moment.MESSAGE))
+            return None
+        return self._accept(staged)
+
+    async def _accept(self, staged: Staged) -> None:
+        mail, size = self._mail, staged.size
+        incoming = Incoming(
+            sender=mail.sender,
+            recipients=tuple(self._recipients),
+            staged=staged,
+            session=self.id,
+            message_id=self._message,
+            peer=self._stream.peer.address,
+            submitted_by=self.account,
+            eight_bit=mail.eight_bit,
+            smtputf8=mail.smtputf8,
+            hops=self._hops,
+            header_id=self._head_id,
+            envelope_id=mail.envelope_id,
+        )
+        try:
+            message = await self._spool.accept(incoming)
+        except RookeryError as error:
+            self.log.refused("refused", error.refusal, session=self.id, message=self._message, sender=mail.sender)
+            self.engine.refuse(reply(error.cause, Moment.MESSAGE))
+            return
+        self.log.info(
+            "accepted", session=self.id, message=message, address=self._stream.peer.address, sender=mail.sender,
+            recipients=len(incoming.recipients), size=size, header_id=self._head_id,
+        )  # fmt: skip
+        self.engine.accept(b"250 2.0.0 Queued as " + message.encode() + b"\r\n")
+
+    # --- the end of a message
+
+    def _on_reset(self, event: Reset) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        intake, self._intake = self._intake, None
+        if intake is not None:
+            intake.discard()
+
+    def _on_malformed(self, event: Malformed) -> None:
+        self.log.debug("malformed", session=self.id, what=event.reason)
+
+
+_HANDLERS: dict[type, Callable[..., Awaitable[None] | None]] = {
+    Mail: Session._on_mail,
+    Rcpt: Session._on_rcpt,
+    BodyStart: Session._on_body_start,
+    BodyChunk: Session._on_body_chunk,
+    BodyEnd: Session._on_body_end,
+    BodyFailed: Session._on_body_failed,
+    Reset: Session._on_reset,
+    Malformed: Session._on_malformed,
+}
