@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -203,7 +203,7 @@ class _Log:
             found = self._loggers.setdefault(component, Logger(component, self._levels.get(component, self._default)))
         return found
 
-    def set_levels(self, default: int, levels: dict[str, int]) -> None:
+    def set_levels(self, default: int, levels: Mapping[str, int]) -> None:
         self._default, self._levels = default, dict(levels)
         for component, found in self._loggers.items():
             found.level = self._levels.get(component, default)

@@ -36,10 +36,20 @@ class Client:
 
     def call(self, function: Callable[Concatenate["Parts", P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation wherever it can be run; raises RookeryError as the operation does."""
+        return self.call_within(None, function, *args, **kwargs)
+
+    def call_within(
+        self,
+        seconds: float | None,
+        function: Callable[Concatenate["Parts", P], Awaitable[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """As `call`; a running node that has not answered after so many seconds is UNAVAILABLE."""
         found = by_function(function)
         given = inspect.signature(function).bind(None, *args, **kwargs).arguments
         arguments = dict(list(given.items())[1:])
-        channel = self.connect()
+        channel = self.connect(seconds)
         if channel is not None:
             with channel:
                 return cast(R, _ask(channel, found, arguments))
@@ -54,7 +64,7 @@ class Client:
             return None
         address, folder = socket_path(path)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        channel.settimeout(CONNECT_TIMEOUT)
+        channel.settimeout(CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT))
         try:
             channel.connect(address)
         except (ConnectionRefusedError, FileNotFoundError):

@@ -2,3 +2,133 @@
 
 Opening takes the store's lock, so there is only ever one process with a site's parts in its hands.
 """
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from rookery.base.clock import Clock, SystemClock
+from rookery.base.config import Config
+from rookery.base.ids import AccountId, system_random
+from rookery.base.meters import SIZE_BUCKETS, histogram
+from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
+from rookery.distribution.auth.hasher import Hasher
+from rookery.distribution.directory.administration import Administration
+from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.spool.spool import Spool
+from rookery.management.site import Site
+from rookery.storage.gate import Gate
+from rookery.storage.store import Store, StoreSettings
+from rookery.storage.values import Usage
+
+SCRAM_ITERATIONS = 4096  # RFC 7677 section 4; more would be paid at each SCRAM login of a telephone
+
+
+_commits = histogram("store_commit_seconds", "From the start of a batch of the store until it was durable.")
+_batches = histogram("store_batch_items", "Changes that one commit of the store carried.", SIZE_BUCKETS)
+
+
+def _observe(seconds: float, items: int) -> None:
+    """Called by the store's writer thread, the only one that adds to these two."""
+    _commits.observe(seconds)
+    _batches.observe(items)
+
+
+class Running(Protocol):
+    """What a node that serves can say of itself, beyond its parts."""
+
+    @property
+    def started(self) -> float:
+        """Seconds UTC."""
+        ...
+
+    def connections(self) -> Mapping[str, int]:
+        """By listener."""
+        ...
+
+
+@dataclass(slots=True)
+class Parts:
+    """`running` is None on a stopped site."""
+
+    site: Site
+    config: Config
+    clock: Clock
+    gate: Gate
+    hasher: Hasher
+    directory: Directory
+    administration: Administration
+    authenticator: Authenticator
+    store: Store
+    spool: Spool
+    running: Running | None
+    _opened: AsyncExitStack
+
+    @classmethod
+    async def open(cls, site: Site, config: Config, *, gate: Gate | None = None) -> "Parts":
+        """Raises RookeryError: IN_USE while another process has the site, UNSUPPORTED for one of a newer release."""
+        clock, gate = SystemClock(), gate or Gate()
+        async with AsyncExitStack() as opened:
+            store = await Store.open(
+                site.store,
+                clock=clock,
+                random=system_random,
+                gate=gate,
+                settings=store_settings(config),
+                observe=_observe,
+            )
+            opened.push_async_callback(store.close)
+            spool = await Spool.open(site.spool, clock=clock, gate=gate)
+            opened.push_async_callback(spool.close)
+            hasher = Hasher(config.auth.threads)
+            opened.callback(hasher.close)
+            directory = open_directory(
+                site.directory, clock=clock, gate=gate, hasher=hasher, settings=directory_settings(config)
+            )
+            opened.push_async_callback(directory.close)
+            authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
+            return cls(
+                site=site,
+                config=config,
+                clock=clock,
+                gate=gate,
+                hasher=hasher,
+                directory=directory,
+                administration=Administration(directory),
+                authenticator=authenticator,
+                store=store,
+                spool=spool,
+                running=None,
+                _opened=opened.pop_all(),
+            )
+
+    async def close(self) -> None:
+        await self._opened.aclose()
+
+    async def usage(self, account: AccountId) -> Usage:
+        """What an account holds; opens it for the moment."""
+        opened = await self.store.open_account(account)
+        try:
+            return opened.usage()
+        finally:
+            opened.release()
+
+
+def store_settings(config: Config) -> StoreSettings:
+    return StoreSettings(keep_expunged=int(config.store.keep_expunged))
+
+
+def directory_settings(config: Config) -> DirectorySettings:
+    return DirectorySettings(
+        scram_iterations=SCRAM_ITERATIONS if config.auth.scram else 0, default_domain=config.site.domain
+    )
+
+
+def auth_settings(config: Config) -> AuthSettings:
+    return AuthSettings(
+        scram=config.auth.scram,
+        plaintext_on_loopback=config.auth.plaintext_on_loopback,
+        remember=config.auth.remember,
+    )

@@ -2,11 +2,20 @@
 
 import typer
 
-from rookery.management.cli import account_commands, address_commands, log_commands, site_commands
+from rookery.management.cli import (
+    account_commands,
+    address_commands,
+    log_commands,
+    node_commands,
+    queue_commands,
+    site_commands,
+)
 
 
 def enter(app: typer.Typer) -> None:
     site_commands.enter(app)
+    node_commands.enter(app)
     account_commands.enter(app)
     address_commands.enter(app)
+    queue_commands.enter(app)
     log_commands.enter(app)

@@ -12,7 +12,7 @@ import msgspec
 
 from rookery.base.config.kinds import parse_size
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.ids import account_text
+from rookery.base.ids import account_from_text, account_text
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ async def make_missing(parts: "Parts") -> None:
     last = parts.directory.last_change()
     for change in parts.directory.changes(max(0, last - RECENT_CHANGES), RECENT_CHANGES):
         if change.kind is Kind.ACCOUNT and change.verb is Verb.CREATED:
-            record = parts.directory.account_by_id(parts.account_id(change.object))
+            record = parts.directory.account_by_id(account_from_text(change.object))
             if record is not None:
                 await _make_store(parts, record)
 

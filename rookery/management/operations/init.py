@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import shutil
 from pathlib import Path
 
 from rookery.base.config import Config
@@ -20,6 +21,22 @@ def initialise(folder: Path, *, domain: str, hostname: str, port_offset: int) ->
     if not 0 <= port_offset <= PORT_OFFSET_LIMIT:
         raise RookeryError(Cause.INVALID, f"--port-offset {port_offset}: expected 0 to {PORT_OFFSET_LIMIT}")
     refuse_in_use(folder)
+    existed = folder.exists()
+    try:
+        return _make(folder, domain, hostname, port_offset)
+    except BaseException:
+        # half a site would only be in the way of the next attempt
+        for entry in list(folder.iterdir()) if folder.is_dir() else []:
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        if not existed and folder.is_dir():
+            folder.rmdir()
+        raise
+
+
+def _make(folder: Path, domain: str, hostname: str, port_offset: int) -> Site:
     try:
         site = make_folders(folder)
     except OSError as error:

@@ -72,3 +72,18 @@ def by_function(function: Callable[..., Awaitable[object]]) -> Operation:
 
 def names() -> list[str]:
     return sorted(_BY_NAME)
+
+
+def load_all() -> None:
+    """Enter every operation there is: for whoever serves them by name."""
+    from rookery.management.operations import (  # noqa: F401
+        accounts,
+        aliases,
+        domains,
+        logs,
+        queue,
+        snapshot,
+        status,
+        trace,
+        verify,
+    )

@@ -14,6 +14,7 @@ import msgspec
 
 from rookery.base import log
 from rookery.base.errors import Cause, RookeryError
+from rookery.management.operations.queue import MessageView, view
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ _NAMED = re.compile(r'\b(session|message)"?[=:]"?([0-9a-z]{8,40})\b')
 
 
 class Trace(msgspec.Struct, frozen=True):
-    """`truncated`: there were more than LINES_LIMIT lines."""
+    """`truncated`: there were more than LINES_LIMIT lines. `messages`: what the queue knows, open and finished."""
 
     lines: list[str]
     truncated: bool
+    messages: list[MessageView] = []
 
 
 @operation("trace")
@@ -37,8 +39,11 @@ async def trace(parts: "Parts", ident: str) -> Trace:
     """From the log file, or from what a running node remembers of its log. Raises INVALID."""
     log.flush()
     if parts.config.log.file:
-        return search(ident, lambda: read_lines(parts.site.path(parts.config.log.file)))
-    return search(ident, log.recent)
+        found = search(ident, lambda: read_lines(parts.site.path(parts.config.log.file)))
+    else:
+        found = search(ident, log.recent)
+    messages = [view(report) for report in await parts.spool.trace(ident)]
+    return msgspec.structs.replace(found, messages=messages)
 
 
 def read_lines(path: Path) -> Iterator[str]:

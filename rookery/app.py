@@ -1,0 +1,390 @@
+"""The composition root: read the settings, build the parts, open the listeners, serve, drain, stop.
+
+Nothing imports this but the command itself. Only here does one component learn of another; each is handed the two or
+three things that it uses, and its settings as a value of its own.
+"""
+
+import asyncio
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from rookery.access.conversation import SmtpSettings
+from rookery.access.imap.serve import serve_imap
+from rookery.access.imap.serve import services as imap_services
+from rookery.access.imap.settings import ImapSettings
+from rookery.access.lmtp import serve_lmtp
+from rookery.access.smtp import serve_mx
+from rookery.access.submission import serve_submission
+from rookery.base import log
+from rookery.base.config import Config, differences
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import logger
+from rookery.management import demo as demo_site
+from rookery.management.control import ControlServer
+from rookery.management.http import HttpServer, Page
+from rookery.management.metrics import Gauge, Metrics
+from rookery.management.notify import notify
+from rookery.management.operations.accounts import make_missing, purge_expired
+from rookery.management.operations.check import check_settings, check_tls, ports
+from rookery.management.operations.registry import Operation, load_all
+from rookery.management.operations.status import health, queue_figures
+from rookery.management.parts import Parts
+from rookery.management.privileges import become, must_become
+from rookery.management.site import Site, open_site
+from rookery.net.limits import ConnectionLimits, Total
+from rookery.net.listener import Listener, Serve, contains, listen
+from rookery.net.stream import Stream
+from rookery.net.tls import reload_certificate, server_context
+from rookery.storage.gate import Gate
+
+LISTENERS = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")
+MAINTAIN_EVERY = 1.0  # seconds between two slices of the store's upkeep
+PURGE_EVERY = 600.0  # seconds between two looks for removed accounts whose time is over
+TLS_FROM_THE_START = frozenset({"submissions", "imaps"})
+WITH_LOGIN = frozenset({"submission", "submissions", "imap", "imaps"})
+REFUSALS = {
+    "smtp": b"421 4.7.0 Too many connections\r\n",
+    "submission": b"421 4.7.0 Too many connections\r\n",
+    "lmtp": b"421 4.7.0 Too many connections\r\n",
+    "imap": b"* BYE Too many connections\r\n",
+}
+
+_log = logger("node")
+
+
+class Services:
+    """What the listeners serve, by name, over the parts of the site; and the queue that delivers."""
+
+    def __init__(self, parts: Parts, tls: ssl.SSLContext) -> None:
+        self._parts = parts
+        self._tls = tls
+        self._serve: dict[str, Serve] = {}
+        self.reload(parts.config)
+
+    def reload(self, config: Config) -> None:
+        """Take up new settings; sessions that are open keep theirs."""
+        parts, tls = self._parts, self._tls
+        smtp = smtp_settings(config)
+        imap = imap_services(
+            store=parts.store,
+            authenticator=parts.authenticator,
+            settings=imap_settings(config),
+            clock=parts.clock,
+            tls=tls,
+        )
+        mail = partial(serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock)
+        submission = partial(
+            serve_submission,
+            spool=parts.spool,
+            directory=parts.directory,
+            authenticator=parts.authenticator,
+            settings=smtp,
+            clock=parts.clock,
+        )
+        lmtp = partial(serve_lmtp, store=parts.store, directory=parts.directory, settings=smtp, clock=parts.clock)
+        self._serve = {
+            "smtp": partial(mail, tls=tls),
+            "submission": partial(submission, tls=tls),
+            "submissions": submission,
+            "lmtp": lambda stream: lmtp(stream, allowed=contains(config.lmtp.trusted, stream.peer.address)),
+            "imap": partial(serve_imap, shared=imap),
+            "imaps": partial(serve_imap, shared=imap),
+        }
+
+    async def serve(self, name: str, stream: Stream) -> None:
+        await self._serve[name](stream)
+
+    def start(self) -> None:
+        """Begin to deliver what the queue holds."""
+
+    async def close(self) -> None:
+        """Stop delivering; what is under way is finished or tried again by the next start."""
+
+
+class Node:
+    """One process that serves one site. `run` is its whole life."""
+
+    def __init__(self, site: Site, config: Config, tls: ssl.SSLContext) -> None:
+        self.site = site
+        self.config = config
+        self.started = time.time()
+        self._tls = tls
+        self._gate = Gate()
+        self._listeners: dict[str, Listener] = {}
+        self._services: asyncio.Future[Services] = asyncio.get_running_loop().create_future()
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- its life ---
+
+    async def run(self, before_ready: Callable[[Parts], Awaitable[None]] | None) -> None:
+        """Serve until SIGTERM or SIGINT. Raises RookeryError when it cannot start."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._close_listeners)
+            if must_become(self.config.site.user):
+                await self._listen()  # as root; sessions wait for the parts
+                become(self.config.site.user)
+            parts = await Parts.open(self.site, self.config, gate=self._gate)
+            stack.push_async_callback(parts.close)
+            parts.running = self
+            await make_missing(parts)
+            services = Services(parts, self._tls)
+            stack.push_async_callback(services.close)
+            self._services.set_result(services)
+            if not self._listeners:
+                await self._listen()
+            stack.push_async_callback(self._drain)
+            await self._serve_management(parts, stack)
+            services.start()
+            self._handle_signals(parts)
+            self._spawn(self._maintain(parts))
+            stack.push_async_callback(self._end_tasks)
+            if before_ready is not None:
+                await before_ready(parts)
+            self._say_ready()
+            await self._stopping.wait()
+            notify("STOPPING=1", "draining")
+            _log.info("stopping", sessions=sum(self.connections().values()))
+        _log.info("stopped")
+
+    def _say_ready(self) -> None:
+        opened = [f"{name}:{listener.ports[0]}" for name, listener in self._listeners.items()]
+        _log.info("ready", site=str(self.site.folder), listeners=opened)
+        log.flush()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        notify("READY=1", "serving")
+
+    def _handle_signals(self, parts: Parts) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload, parts)
+
+    def connections(self) -> Mapping[str, int]:
+        return {name: listener.sessions for name, listener in self._listeners.items()}
+
+    # --- listeners ---
+
+    async def _listen(self) -> None:
+        total = Total(self.config.limits.connections)
+        for name, port in ports(self.config).items():
+            if name in LISTENERS:
+                self._listeners[name] = await self._open(name, port, total)
+
+    async def _open(self, name: str, port: int, total: Total) -> Listener:
+        limits = self.config.limits
+        before_login = limits.before_login if name in WITH_LOGIN else None
+
+        async def serve(stream: Stream) -> None:
+            services = await asyncio.shield(self._services)
+            await services.serve(name, stream)
+
+        try:
+            return await listen(
+                self.config.listen.addresses,
+                port,
+                serve,
+                name=name,
+                limits=ConnectionLimits(limits.connections_per_address, before_login),
+                total=total,
+                tls=self._tls if name in TLS_FROM_THE_START else None,
+                proxy_from=self.config.listen.proxy_from,
+                refusal=REFUSALS.get(name, b""),
+                give_way=self._gate.give_way,
+            )
+        except OSError as error:
+            raise RookeryError(Cause.UNAVAILABLE, f"listen.{name}: {error.strerror or error}") from error
+
+    async def _drain(self) -> None:
+        """Take no more connections, let every session finish its command; then the queue finishes its deliveries."""
+        seconds = self.config.drain.time
+        ended = await asyncio.gather(*(listener.drain(seconds) for listener in self._listeners.values()))
+        if any(ended):
+            _log.warning("sessions-ended", count=sum(ended))
+
+    async def _close_listeners(self) -> None:
+        for listener in self._listeners.values():
+            await listener.close()
+
+    # --- management ---
+
+    async def _serve_management(self, parts: Parts, stack: AsyncExitStack) -> None:
+        load_all()
+
+        async def operate(operation: Operation, arguments: msgspec.Struct) -> object:
+            return await operation.run(
+                parts, **{name: getattr(arguments, name) for name in arguments.__struct_fields__}
+            )
+
+        async def healthz() -> Page:
+            found = await health(parts)
+            text = "ok\n" if found.ok else "\n".join(found.problems) + "\n"
+            return Page(200 if found.ok else 503, "text/plain; charset=utf-8", text.encode())
+
+        def gauges() -> list[Gauge]:
+            queue = queue_figures(parts)
+            return [
+                ("queue_messages", "Messages in the queue.", {"": queue.messages}),
+                ("queue_recipients", "Recipients in the queue, by state.", dict(queue.states)),
+                ("queue_octets", "Octets of the messages in the queue.", {"": queue.octets}),
+                ("connections", "Open connections, by listener.", dict(self.connections())),
+                ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
+                ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),
+                ("started_seconds", "When the node was started, UTC.", {"": self.started}),
+            ]
+
+        control = ControlServer(self.site.control(self.config), operate)
+        await control.start()
+        stack.push_async_callback(control.close)
+        port = ports(self.config).get("http")
+        if port:
+            http = HttpServer({"/healthz": healthz, "/metrics": Metrics(gauges).page})
+            try:
+                await http.start(self.config.http.address, port)
+            except OSError as error:
+                raise RookeryError(Cause.UNAVAILABLE, f"http.port: {error.strerror or error}") from error
+            stack.push_async_callback(http.close)
+
+    # --- SIGHUP ---
+
+    def reload(self, parts: Parts) -> None:
+        """Settings, certificate and log file, whole or not at all: with any problem the old ones stay."""
+        notify("RELOADING=1", "reloading")
+        try:
+            config = checked(self.site)
+            direct_log(self.site, config)
+            reload_certificate(self._tls, self.site.path(config.tls.certificate), self.site.path(config.tls.key))
+        except RookeryError as error:
+            for line in error.what.split("\n"):
+                _log.error("reload-refused", what=line)
+        else:
+            changed = differences(self.config, config)
+            waiting = [row.key for row in changed if row.restart]
+            if waiting:
+                _log.warning("needs-restart", settings=waiting)
+            self.config = parts.config = config
+            self._services.result().reload(config)
+            _log.info("reloaded", changed=[row.key for row in changed if not row.restart])
+        notify("READY=1", "serving")
+
+    # --- by itself ---
+
+    async def _maintain(self, parts: Parts) -> None:
+        """The store's upkeep every second; accounts whose time is over now and then."""
+        purge_due = 0.0
+        while True:
+            await parts.store.forget_deliveries(parts.spool.lowest_unsettled())
+            await parts.store.maintain()
+            if parts.clock.monotonic() >= purge_due:
+                purge_due = parts.clock.monotonic() + PURGE_EVERY
+                gone = await purge_expired(parts)
+                if gone:
+                    _log.info("accounts-purged", count=gone)
+            await asyncio.sleep(MAINTAIN_EVERY)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Work of the node itself never ends by itself: if it did, the node is not whole and stops, to be restarted."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("task-failed", error=f"{type(error).__name__}: {error}")
+            self._stopping.set()
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def checked(site: Site) -> Config:
+    """The settings of a site; raises RookeryError naming every problem of them and of the certificate."""
+    config, problems = site.load()
+    problems += check_settings(site, config)
+    problems += check_tls(site, config, time.time())
+    errors = [str(problem) for problem in problems if not problem.warning]
+    if errors:
+        raise RookeryError(Cause.INVALID, "\n".join(errors))
+    for problem in problems:
+        _log.warning("check", what=str(problem))
+    return config
+
+
+def smtp_settings(config: Config) -> SmtpSettings:
+    return SmtpSettings(
+        hostname=config.site.hostname,
+        message_size=config.smtp.message_size,
+        recipients=config.smtp.recipients,
+        hops=config.smtp.hops,
+        idle=config.smtp.idle,
+    )
+
+
+def imap_settings(config: Config) -> ImapSettings:
+    return ImapSettings(
+        idle_timeout=config.imap.idle,
+        login_timeout=config.imap.idle_before_login,
+        append_limit=config.smtp.message_size,
+        plaintext_from_loopback=config.auth.plaintext_on_loopback,
+    )
+
+
+def direct_log(site: Site, config: Config) -> None:
+    """Send the log where the settings say, reopening its file. Raises RookeryError when that cannot be had."""
+    settings = config.log
+    path = site.path(settings.file) if settings.file else None
+    try:
+        log.direct(log.Format(settings.format.value), path)
+    except OSError as error:
+        raise RookeryError(Cause.UNAVAILABLE, f"log.file: {path}: {error.strerror or error}") from error
+    levels = {name: log.Level[level.value.upper()] for name, level in settings.levels}
+    log.set_levels(log.Level[settings.level.value.upper()], levels)
+
+
+# --- what the command calls -------------------------------------------------------------------------------------------
+
+
+def serve(folder: Path, before_ready: Callable[[Parts], Awaitable[None]] | None = None) -> int:
+    """Serve in the foreground; returns the exit code. Raises RookeryError when the site cannot be served."""
+    site, _ = open_site(folder)
+    config = checked(site)
+    direct_log(site, config)
+    tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
+
+    async def live() -> None:
+        await Node(site, config, tls).run(before_ready)
+
+    try:
+        uvloop.run(live())
+    finally:
+        log.flush()
+    return 0
+
+
+def demo(folder: Path, port_offset: int) -> int:
+    """Make the demo site if it is not there, and serve it."""
+    demo_site.prepare(folder, port_offset)
+
+    async def tell(parts: Parts) -> None:
+        await demo_site.fill(parts)
+        sys.stdout.write(demo_site.advice(parts.site, parts.config) + "\n")
+
+    return serve(folder, tell)

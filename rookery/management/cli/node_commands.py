@@ -1,0 +1,154 @@
+"""status, health, trace, snapshot, restore, store verify: how a node is and what it did."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rookery.base.errors import RookeryError
+from rookery.management.cli.main import Context
+from rookery.management.cli.output import age, amount, complain, pairs, table, write, write_json
+from rookery.management.client import Client
+
+store = typer.Typer(help="Mail that is kept.", no_args_is_help=True)
+
+HEALTH_TIME = 0.9  # seconds for the whole of `rookery health`
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def _client(context: typer.Context) -> Client:
+    given: Context = context.obj
+    return Client(given.site_folder())
+
+
+def status(context: typer.Context, json: Json = False) -> None:
+    """Show how the site is."""
+    from rookery.management.operations.status import status as operation
+
+    found = _client(context).call(operation)
+    if json:
+        write_json(found)
+        return
+    now, queue = time.time(), found.queue
+    connections = ", ".join(f"{name} {count}" for name, count in found.connections.items())
+    states = ", ".join(f"{count} {name}" for name, count in queue.states.items() if count)
+    oldest = f", the oldest for {age(now - queue.oldest)}" if queue.oldest else ""
+    pairs(
+        [
+            ("site", found.site),
+            ("version", found.version),
+            ("node", f"running for {age(now - found.started)}" if found.running else "stopped"),
+            ("domains", str(found.domains)),
+            ("accounts", str(found.accounts)),
+            ("connections", connections or "none"),
+            ("queue", f"{queue.messages} messages, {amount(queue.octets)}{oldest}"),
+            ("recipients", states or "none"),
+        ]
+    )
+
+
+def health(context: typer.Context, json: Json = False) -> None:
+    """Exit 0 when the node serves and can store, else 1; within a second."""
+    from rookery.management.operations.status import Health
+    from rookery.management.operations.status import health as operation
+
+    try:
+        found = _client(context).call_within(HEALTH_TIME, operation)
+    except RookeryError as error:
+        found = Health(False, [error.what or error.cause.value])
+    if json:
+        write_json(found)
+    elif found.ok:
+        write("healthy")
+    for problem in found.problems if not json else ():
+        complain(problem)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def trace(
+    context: typer.Context,
+    ident: Annotated[str, typer.Argument(metavar="ID", help="A session or message id, a Message-ID, or an address.")],
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="FILE", help="Search this log instead; - is standard input.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Tell what happened to a message or in a session: its log lines and its place in the queue."""
+    from rookery.management.operations import trace as operations
+
+    if log == "-":
+        text = sys.stdin.read().splitlines()
+        found = operations.search(ident, lambda: text)
+    elif log is not None:
+        found = operations.search(ident, lambda: operations.read_lines(Path(log)))
+    else:
+        found = _client(context).call(operations.trace, ident)
+    if json:
+        write_json(found)
+        return
+    for line in found.lines:
+        write(line)
+    if found.truncated:
+        complain(f"there is more; these are the first {len(found.lines)} lines")
+    for message in found.messages:
+        for recipient in message.recipients:
+            told = f", told {recipient.text}" if recipient.text else ""
+            write(f"message {message.message} to {recipient.address}: {recipient.state}{told}")
+    if not found.lines and not found.messages:
+        complain(f"nothing is known of {ident}")
+        raise typer.Exit(1)
+
+
+def snapshot(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Must be empty or not exist.")],
+    json: Json = False,
+) -> None:
+    """Copy the whole site as of one moment, while it serves."""
+    from rookery.management.operations.snapshot import snapshot as operation
+
+    mark = _client(context).call(operation, str(folder.absolute()))
+    if json:
+        write_json(mark)
+    else:
+        write(f"{folder} holds everything of {mark.domain}: {mark.files} files, {amount(mark.octets)}.")
+
+
+def restore(
+    context: typer.Context,
+    snapshot_folder: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="A folder made by `rookery snapshot`.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The new site, else --site; must be empty or not exist.")
+    ] = None,
+) -> None:
+    """Make a site from a snapshot."""
+    from rookery.management.operations.snapshot import restore as operation
+
+    given: Context = context.obj
+    target = folder or given.site_folder()
+    mark = operation(snapshot_folder.absolute(), target.absolute())
+    write(f"{target} is the site {mark.domain} as of {time.strftime('%F %T', time.localtime(mark.began))}.")
+
+
+@store.command()
+def verify(context: typer.Context, json: Json = False) -> None:
+    """Compare index and messages, octet for octet; exits 1 when something is wrong."""
+    from rookery.management.operations.verify import verify_store
+
+    found = _client(context).call(verify_store)
+    if json:
+        write_json(found)
+    else:
+        table(("what is wrong",), [(problem,) for problem in found.problems], "Nothing is wrong.")
+        write(f"{found.blobs} messages, {amount(found.octets)}.")
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def enter(app: typer.Typer) -> None:
+    for function in (status, health, trace, snapshot, restore):
+        app.command()(function)
+    app.add_typer(store, name="store")

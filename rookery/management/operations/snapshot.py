@@ -1,0 +1,184 @@
+"""Snapshots: a folder that is a whole site of one moment, made while mail comes and goes; and putting one back.
+
+The order is what makes it consistent. First the spool, then the store, then the directory, then settings and keys:
+
+- A message that moves from spool to mailbox meanwhile is in both copies, never in neither; after a restore the queue
+  delivers it again, and the store knows its delivery id and keeps it once.
+- An account that is made meanwhile may be in the directory and not in the store; a start makes it there. The other way
+  round its mail would belong to nobody.
+- Inside spool and store the index is copied between two looks at the blob files: what it names was durable before it
+  (blob before index), and what compaction deletes meanwhile was linked at the first look.
+
+A sealed segment never changes again, so on one file system it is linked, not copied. The one that is still written to
+is copied, and so is everything by a restore: two sites never share a file that changes.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rookery import __version__
+from rookery.base.errors import Cause, RookeryError
+from rookery.management.operations.registry import operation
+from rookery.management.site import CONFIG_NAME, Site, make_folders, refuse_in_use
+from rookery.storage.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from rookery.management.parts import Parts
+
+MARK = "SNAPSHOT.json"  # written last: a folder without it is no snapshot
+INDEXES = {"spool": "spool.db", "store": "index.db"}
+KEPT = ("IDENTITY",)  # besides; all else in the two folders is made anew by a start
+
+
+class SnapshotMark(msgspec.Struct, frozen=True):
+    """`began`, `ended`: seconds UTC. Everything acknowledged before `began` is in it."""
+
+    version: str
+    domain: str
+    began: int
+    ended: int
+    files: int
+    octets: int
+
+
+class _Copier:
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def take(self, source: Path, target: Path, *, link: bool) -> None:
+        """Have `target` hold what `source` holds now; one that vanished meanwhile is not missed."""
+        try:
+            if target.exists():
+                if target.stat().st_size == source.stat().st_size:
+                    return
+                target.unlink()
+            if not (link and _link(source, target)):
+                _copy(source, target)
+        except FileNotFoundError:
+            return
+
+    def take_folder(self, source: Path, target: Path, *, last_changes: bool) -> None:
+        """All files of a folder of blobs. `last_changes`: the newest is still written to, so it is never linked."""
+        if not source.is_dir():
+            return
+        target.mkdir(mode=0o700, exist_ok=True)
+        names = sorted(entry.name for entry in source.iterdir() if entry.is_file())
+        for name in names:
+            self.take(source / name, target / name, link=not (last_changes and name == names[-1]))
+
+    def take_blobs(self, source: Path, target: Path) -> None:
+        self.take_folder(source / "segments", target / "segments", last_changes=True)
+        self.take_folder(source / "large", target / "large", last_changes=False)
+
+    def count(self) -> tuple[int, int]:
+        """Files and octets of the whole."""
+        found = [path for path in self._target.rglob("*") if path.is_file()]
+        return len(found), sum(path.stat().st_size for path in found)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """False on another file system, or one without links."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reading, target.open("wb") as writing:
+        shutil.copyfileobj(reading, writing, 1024 * 1024)
+        writing.flush()
+        os.fsync(writing.fileno())
+    target.chmod(0o600)
+
+
+def _sync_folders(folder: Path) -> None:
+    for parent, _, _ in os.walk(folder):
+        descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@operation("snapshot")
+async def snapshot(parts: "Parts", folder: str) -> SnapshotMark:
+    """Make `folder` (absolute; must not exist or be empty) a snapshot. Raises EXISTS, DENIED, DISK_FULL."""
+    import asyncio
+
+    target = Path(folder)
+    refuse_in_use(target)
+    return await asyncio.to_thread(_make, parts.site, parts.config.site.domain, target, parts.clock.wall)
+
+
+def _make(site: Site, domain: str, folder: Path, wall: Callable[[], float]) -> SnapshotMark:
+    began = int(wall())
+    try:
+        target = make_folders(folder)
+        copier = _Copier(folder)
+        for source, into in ((site.spool, target.spool), (site.store, target.store)):
+            copier.take_blobs(source, into)
+            _copy_database(source / INDEXES[into.name], into / INDEXES[into.name])
+            copier.take_blobs(source, into)
+            for name in KEPT:
+                copier.take(source / name, into / name, link=False)
+        _copy_database(site.directory, target.directory)
+        for part in (site.keys, site.tls):
+            copier.take_folder(part, target.folder / part.name, last_changes=True)
+        copier.take(site.config_file, target.config_file, link=False)
+        files, octets = copier.count()
+        mark = SnapshotMark(__version__, domain, began, int(wall()), files, octets)
+        _sync_folders(folder)
+        (folder / MARK).write_bytes(msgspec.json.format(msgspec.json.encode(mark), indent=2) + b"\n")
+        _sync_folders(folder)
+    except OSError as error:
+        raise _translated(error, folder) from error
+    return mark
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """A consistent copy of this moment; readers and the writer go on."""
+    if source.exists():
+        database = SqliteDatabase(source, ())
+        try:
+            database.backup(target)
+        finally:
+            database.close()
+
+
+def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
+    """Make `folder` (must not exist or be empty) a site from a snapshot. Raises NOT_FOUND, EXISTS, DISK_FULL."""
+    mark_file = snapshot_folder / MARK
+    if not mark_file.is_file():
+        raise RookeryError(Cause.NOT_FOUND, f"{snapshot_folder} is no whole snapshot: it has no {MARK}")
+    mark = msgspec.json.decode(mark_file.read_bytes(), type=SnapshotMark)
+    refuse_in_use(folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent, folders, files in os.walk(snapshot_folder):
+            into = folder / Path(parent).relative_to(snapshot_folder)
+            for name in folders:
+                (into / name).mkdir(mode=0o700)
+            for name in files:
+                if name not in (MARK, CONFIG_NAME):
+                    _copy(Path(parent) / name, into / name)
+        # settings come last: a folder in which the copying was interrupted is no site
+        _copy(snapshot_folder / CONFIG_NAME, folder / CONFIG_NAME)
+        _sync_folders(folder)
+    except OSError as error:
+        raise _translated(error, folder) from error
+    return mark
+
+
+def _translated(error: OSError, folder: Path) -> RookeryError:
+    cause = Cause.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Cause.DENIED
+    return RookeryError(cause, f"{error.filename or folder}: {error.strerror or error}")

@@ -1,0 +1,91 @@
+"""How a node is: figures for people (`status`), and yes or no for machines (`health`, /healthz)."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rookery.base.errors import RookeryError
+from rookery.management.operations.registry import operation
+from rookery.storage.engine import Transaction
+
+if TYPE_CHECKING:
+    from rookery.management.parts import Parts
+
+WRITE_TIME = 0.6  # seconds within which a healthy store commits
+
+
+class QueueFigures(msgspec.Struct, frozen=True):
+    """`recipients`: those that wait, in whatever state. `oldest`: seconds UTC, 0 for an empty queue."""
+
+    messages: int
+    recipients: int
+    states: dict[str, int]
+    octets: int
+    oldest: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """`started`: seconds UTC, 0 on a stopped site. `connections`: by listener."""
+
+    version: str
+    site: str
+    running: bool
+    started: int
+    domains: int
+    accounts: int
+    connections: dict[str, int]
+    queue: QueueFigures
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`problems` in plain words; none when `ok`."""
+
+    ok: bool
+    problems: list[str]
+
+
+def queue_figures(parts: "Parts") -> QueueFigures:
+    found = parts.spool.counts()
+    return QueueFigures(
+        found.messages, sum(found.recipients.values()), dict(found.recipients), found.octets, found.oldest
+    )
+
+
+@operation("status")
+async def status(parts: "Parts") -> Status:
+    from rookery import __version__
+
+    running = parts.running
+    return Status(
+        version=__version__,
+        site=str(parts.site.folder),
+        running=running is not None,
+        started=int(running.started) if running else 0,
+        domains=sum(1 for _ in parts.directory.domains()),
+        accounts=parts.directory.count_accounts(),
+        connections=dict(running.connections()) if running else {},
+        queue=queue_figures(parts),
+    )
+
+
+@operation("health", running=True)
+async def health(parts: "Parts") -> Health:
+    """Whether the loop turns, store and spool commit within WRITE_TIME, and the directory can be read."""
+    problems = []
+    for name, probe in (("store", parts.store.exclusive), ("spool", parts.spool.writer.exclusive)):
+        try:
+            async with asyncio.timeout(WRITE_TIME / 2):
+                await probe(_nothing)
+        except TimeoutError:
+            problems.append(f"the {name} does not commit")
+        except RookeryError as error:
+            problems.append(f"the {name} does not commit: {error.what or error.cause.value}")
+    if parts.store.upkeep.full:
+        problems.append("the disk of the store is full")
+    parts.directory.last_change()
+    return Health(not problems, problems)
+
+
+def _nothing(tx: Transaction) -> None:
+    """A transaction that changes nothing: shows that the writer's turn comes and the database can be locked."""
