@@ -1,7 +1,9 @@
 """The server's side of SMTP, submission and LMTP without socket, clock or queue.
 
     engine      states, commands, replies of the protocol itself
+    states      the states of a connection and its limits
     events      what the session is told
+    commands    their arguments
     offers      what EHLO and LHLO announce, and thereby what is understood
     paths       MAIL and RCPT paths
     parameters  what may follow them

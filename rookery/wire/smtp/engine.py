@@ -10,52 +10,15 @@ Whether a sender, recipient or message is wanted is the session's to say; everyt
 """
 
 import binascii
-import re
 from collections.abc import Callable, Sequence
-from enum import Enum
-
-import msgspec
 
 from rookery.wire.engine import Wants
 from rookery.wire.smtp import replies
-from rookery.wire.smtp.events import (
-    BODY_END,
-    BODY_START,
-    RESET,
-    Auth,
-    Event,
-    Mail,
-    Malformed,
-    SaslAnswer,
-)
+from rookery.wire.smtp.commands import Bad, from_base64, read_auth, read_bdat, read_mail_from, read_name, read_rcpt_to
+from rookery.wire.smtp.events import BODY_END, BODY_START, RESET, Event, Mail, Malformed, SaslAnswer
 from rookery.wire.smtp.message import Reception
 from rookery.wire.smtp.offers import Offer, greeting_reply
-from rookery.wire.smtp.parameters import read_mail, read_rcpt
-from rookery.wire.smtp.paths import good_domain, read_path
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Lines in octets, CRLF included. RFC 5321 section 4.5.3.1.4 says 512, plus what each extension adds."""
-
-    line: int = 2048
-    auth_line: int = 12288  # RFC 4954 section 4
-    skip: int = 65536  # of a line that is too long; then the connection ends
-    errors: int = 20  # bad commands of one connection
-    idle_commands: int = 100  # commands that lead to no message (NOOP, RSET, VRFY, ...) since the last one
-    swallow: int = 10 << 20  # octets of a refused message read past before the connection ends
-    name: int = 255
-
-
-LIMITS = Limits()
-
-
-class _Mode(Enum):
-    COMMAND = 1
-    ANSWER = 2  # an event waits for its answer
-    SASL = 3  # a line that answers a challenge
-    BODY = 4  # octets of a message
-    SKIP_LINE = 5
-    HALT = 6  # TLS or the end
+from rookery.wire.smtp.states import LIMITS, Limits, Mode
 
 
 class Engine:
@@ -102,7 +65,7 @@ class Engine:
         self.lmtp = lmtp
         self._tls = tls
         self._limits = limits
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
         self._buffer = b""
         self._at = 0
         self._out: list[bytes] = []
@@ -138,7 +101,7 @@ class Engine:
         self._mail, self._recipients = None, 0
         self.greeted_as, self.extended = "", False
         self.wants = Wants.MORE
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
 
     @property
     def unfinished(self) -> bool:
@@ -147,7 +110,7 @@ class Engine:
 
     def receive(self, data: bytes) -> Sequence[Event]:
         if not data:
-            if not self._buffer and self._mode is not _Mode.BODY:
+            if not self._buffer and self._mode is not Mode.BODY:
                 return ()
         elif self._buffer:
             self._buffer = self._buffer[self._at :] + data
@@ -170,7 +133,7 @@ class Engine:
     def accept(self, reply: bytes | None = None) -> None:
         """To Mail, Rcpt, BodyStart, BodyEnd: yes. `reply` replaces the usual one (not of BodyStart)."""
         asked = self._asked
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
         if asked is BODY_END:
             self._finish(reply or replies.OK)
         elif asked is BODY_START:
@@ -185,7 +148,7 @@ class Engine:
     def refuse(self, reply: bytes) -> None:
         """To any event that must be answered: no. The transaction goes on, except after BodyEnd."""
         asked = self._asked
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
         if asked is BODY_END:
             self._finish(reply)
             return
@@ -193,14 +156,14 @@ class Engine:
         if asked is BODY_START and body is not None:
             if body.chunked:
                 body.failure = reply  # RFC 3030 section 2: its octets come all the same
-                self._mode = _Mode.BODY
+                self._mode = Mode.BODY
                 return
             self._body = None
         self._out.append(reply)
 
     def answer_each(self, answers: Sequence[bytes]) -> None:
         """To BodyEnd of LMTP: one reply for every accepted recipient, in order (RFC 2033 section 4.2)."""
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
         self._idle_commands = 0
         self._drop()
         self._out.extend(answers)
@@ -214,20 +177,20 @@ class Engine:
     def challenge(self, data: bytes) -> None:
         """To Auth or SaslAnswer: go on."""
         self._out.append(b"334 " + binascii.b2a_base64(data, newline=False) + b"\r\n")
-        self._mode = _Mode.SASL
+        self._mode = Mode.SASL
 
     def authenticated(self, reply: bytes = replies.AUTHENTICATED) -> None:
         """To Auth or SaslAnswer: the client has proved who it is."""
         self._authenticated = True
         self._out.append(reply)
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
 
     def close(self, reply: bytes = b"") -> None:
         """Say `reply` and end, whatever is under way."""
         if reply:
             self._out.append(reply)
         self.wants = Wants.CLOSE
-        self._mode = _Mode.HALT
+        self._mode = Mode.HALT
 
     # --- commands
 
@@ -238,7 +201,7 @@ class Engine:
         else:
             line = self._line(limits.line)
         if line is None:
-            return self._mode is _Mode.SKIP_LINE
+            return self._mode is Mode.SKIP_LINE
         if b"\n" in line or b"\r" in line:
             return self._bad(events, replies.BARE_LINE_END, "bare CR or LF")
         if b"\0" in line:
@@ -256,7 +219,7 @@ class Engine:
         buffer, at = self._buffer, self._at
         end = buffer.find(b"\n", at)
         if (end if end >= 0 else len(buffer)) - at >= limit:
-            self._mode, self._skipped = _Mode.SKIP_LINE, 0
+            self._mode, self._skipped = Mode.SKIP_LINE, 0
             return None
         if end < 0:
             return None
@@ -267,7 +230,7 @@ class Engine:
         end = self._buffer.find(b"\n", self._at)
         if end >= 0:
             self._at = end + 1
-            self._mode = _Mode.COMMAND
+            self._mode = Mode.COMMAND
             return self._bad(events, replies.LINE_TOO_LONG, "line too long")
         self._skipped += len(self._buffer) - self._at
         self._at = len(self._buffer)
@@ -293,7 +256,7 @@ class Engine:
 
     def _ask(self, event: Event, events: list[Event]) -> bool:
         self._asked = event
-        self._mode = _Mode.ANSWER
+        self._mode = Mode.ANSWER
         events.append(event)
         return False
 
@@ -326,9 +289,9 @@ class Engine:
         return self._hello(rest, True, events)
 
     def _hello(self, rest: bytes, extended: bool, events: list[Event]) -> bool:
-        name = rest.strip(b" ").decode("utf-8", "replace")
-        if not name or len(name) > self._limits.name or not (good_domain(name) or _NAME.fullmatch(name)):
-            return self._bad(events, replies.BAD_NAME, "bad name in greeting")
+        name = read_name(rest, self._limits.name)
+        if isinstance(name, Bad):
+            return self._bad(events, *name)
         self._reset(events)
         self.greeted_as, self.extended = name, extended
         if extended:
@@ -347,7 +310,7 @@ class Engine:
         self._reset(events)
         self._out.append(replies.READY_FOR_TLS)
         self.wants = Wants.START_TLS
-        self._mode = _Mode.HALT
+        self._mode = Mode.HALT
         return False
 
     def _auth(self, rest: bytes, events: list[Event]) -> bool:
@@ -358,30 +321,20 @@ class Engine:
             return self._bad(events, replies.ALREADY_AUTHENTICATED, "second AUTH")
         if self._mail is not None or not self.extended:
             return self._bad(events, replies.BAD_SEQUENCE if self._mail else replies.HELLO_FIRST, "AUTH out of place")
-        words = rest.split()
-        if not 1 <= len(words) <= 2:
-            return self._bad(events, replies.BAD_ARGUMENT, "AUTH arguments")
-        mechanism = words[0].decode("ascii", "replace").upper()
-        if mechanism not in offer.auth:
-            if mechanism in offer.auth_over_tls:
-                return self._bad(events, replies.TLS_FOR_MECHANISM, "AUTH without TLS")
-            return self._bad(events, replies.NO_MECHANISM, "unknown mechanism")
-        initial = None
-        if len(words) == 2:
-            initial = b"" if words[1] == b"=" else _from_base64(words[1])
-            if initial is None:
-                return self._bad(events, replies.BAD_BASE64, "AUTH not base64")
-        return self._ask(Auth(mechanism, initial), events)
+        auth = read_auth(rest, offer)
+        if isinstance(auth, Bad):
+            return self._bad(events, *auth)
+        return self._ask(auth, events)
 
     def _step_sasl(self, events: list[Event]) -> bool:
         line = self._line(self._limits.auth_line)
         if line is None:
-            if self._mode is _Mode.SKIP_LINE:
+            if self._mode is Mode.SKIP_LINE:
                 events.append(SaslAnswer(None))
                 return True
             return False
-        self._mode = _Mode.COMMAND
-        data = None if line == b"*" else _from_base64(line)
+        self._mode = Mode.COMMAND
+        data = None if line == b"*" else from_base64(line)
         if data is not None:
             return self._ask(SaslAnswer(data), events)
         events.append(SaslAnswer(None))
@@ -392,19 +345,9 @@ class Engine:
             return self._bad(events, replies.HELLO_FIRST, "MAIL before greeting")
         if self._mail is not None:
             return self._bad(events, replies.NESTED_MAIL, "nested MAIL")
-        if rest[:5].upper() != b"FROM:":
-            return self._bad(events, replies.BAD_ARGUMENT, "MAIL without FROM")
-        try:
-            path = read_path(rest[5:].decode())
-        except UnicodeDecodeError:
-            return self._bad(events, replies.BAD_UTF8, "not UTF-8")
-        if path is None or path.mailbox == "postmaster":
-            return self._bad(events, replies.BAD_SENDER, "bad sender path")
-        mail = read_mail(path, self._offer)
-        if not isinstance(mail, Mail):
-            return self._bad(events, mail, "MAIL parameters")
-        if self._offer.size and mail.size > self._offer.size:
-            return self._bad(events, replies.TOO_BIG, "declared size over the limit")
+        mail = read_mail_from(rest, self._offer)
+        if isinstance(mail, Bad):
+            return self._bad(events, *mail)
         return self._ask(mail, events)
 
     def _rcpt_to(self, rest: bytes, events: list[Event]) -> bool:
@@ -413,17 +356,9 @@ class Engine:
             return self._bad(events, replies.MAIL_FIRST, "RCPT before MAIL")
         if self._body is not None:
             return self._bad(events, replies.BAD_SEQUENCE, "RCPT after BDAT")
-        if rest[:3].upper() != b"TO:":
-            return self._bad(events, replies.BAD_ARGUMENT, "RCPT without TO")
-        try:
-            path = read_path(rest[3:].decode())
-        except UnicodeDecodeError:
-            return self._bad(events, replies.BAD_UTF8, "not UTF-8")
-        if path is None or not path.mailbox:
-            return self._bad(events, replies.BAD_RECIPIENT, "bad recipient path")
-        recipient = read_rcpt(path, self._offer, mail.smtputf8)
-        if isinstance(recipient, bytes):
-            return self._bad(events, recipient, "RCPT parameters")
+        recipient = read_rcpt_to(rest, self._offer, smtputf8=mail.smtputf8)
+        if isinstance(recipient, Bad):
+            return self._bad(events, *recipient)
         return self._ask(recipient, events)
 
     def _rset(self, rest: bytes, events: list[Event]) -> bool:
@@ -468,30 +403,29 @@ class Engine:
         return b"" if self._recipients else replies.RECIPIENT_FIRST
 
     def _bdat(self, rest: bytes, events: list[Event]) -> bool:
-        words = rest.split()
-        last = len(words) == 2 and words[1].upper() == b"LAST"
         if not self._offer.chunking:
             return self._bad(events, replies.UNKNOWN_COMMAND, "BDAT not offered")
-        if not words or len(words) > 1 + last or not words[0].isdigit() or len(words[0]) > 20:
-            events.append(Malformed("BDAT arguments"))  # what follows cannot be told from commands
-            self.close(replies.BAD_ARGUMENT)
+        chunk = read_bdat(rest)
+        if isinstance(chunk, Bad):  # what follows cannot be told from commands
+            events.append(Malformed(chunk.reason))
+            self.close(chunk.reply)
             return False
         body = self._body
         if body is None:
             body = self._body = Reception(self._offer.size, chunked=True, failure=self._no_body_yet())
-            self._mode = _Mode.BODY
+            self._mode = Mode.BODY
             if body.failure:
                 self._errors += 1
                 events.append(Malformed("BDAT out of place"))
             else:
                 self._ask(BODY_START, events)
         else:
-            self._mode = _Mode.BODY
-        body.left, body.last = int(words[0]), last
-        return self._mode is _Mode.BODY
+            self._mode = Mode.BODY
+        body.left, body.last = chunk
+        return self._mode is Mode.BODY
 
     def _begin_body(self) -> None:
-        self._mode = _Mode.BODY
+        self._mode = Mode.BODY
         if self._body is not None and not self._body.chunked:
             self._out.append(replies.START_BODY)
 
@@ -508,13 +442,13 @@ class Engine:
         if rest is None:
             return False
         if body.failure:
-            self._mode = _Mode.COMMAND
+            self._mode = Mode.COMMAND
             self._finish(body.failure, whole=body.last)
             return self._errors_bearable()
         if body.last:
             return self._ask(BODY_END, events)
         self._out.append(replies.CHUNK_OK)
-        self._mode = _Mode.COMMAND
+        self._mode = Mode.COMMAND
         return True
 
     def _errors_bearable(self) -> bool:
@@ -530,21 +464,13 @@ class Engine:
         self._drop()
 
 
-def _from_base64(data: bytes) -> bytes | None:
-    try:
-        return binascii.a2b_base64(data, strict_mode=True)
-    except binascii.Error:
-        return None
-
-
-_NAME = re.compile(r"[A-Za-z0-9._-]+")  # names that no domain may have, but hosts do
-_STEPS: dict[_Mode, Callable[[Engine, list[Event]], bool]] = {
-    _Mode.COMMAND: Engine._step_command,
-    _Mode.ANSWER: Engine._wait,
-    _Mode.SASL: Engine._step_sasl,
-    _Mode.BODY: Engine._step_body,
-    _Mode.SKIP_LINE: Engine._step_skip_line,
-    _Mode.HALT: Engine._wait,
+_STEPS: dict[Mode, Callable[[Engine, list[Event]], bool]] = {
+    Mode.COMMAND: Engine._step_command,
+    Mode.ANSWER: Engine._wait,
+    Mode.SASL: Engine._step_sasl,
+    Mode.BODY: Engine._step_body,
+    Mode.SKIP_LINE: Engine._step_skip_line,
+    Mode.HALT: Engine._wait,
 }
 _COMMANDS: dict[bytes, Callable[[Engine, bytes, list[Event]], bool]] = {
     b"HELO": Engine._helo,
