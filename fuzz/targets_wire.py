@@ -10,7 +10,7 @@ from rookery.wire.sasl.scram import ScramEngine, ScramKey, ScramSecrets
 from rookery.wire.sasl.steps import Done as SaslDone
 from rookery.wire.sasl.steps import NeedSecrets, Proved
 from rookery.wire.smtp.engine import Engine as SmtpEngine
-from rookery.wire.smtp.events import Auth, BodyChunk, BodyEnd, BodyStart, Mail, Rcpt, SaslAnswer
+from rookery.wire.smtp.events import Auth, BodyChunk, BodyEnd, BodyFailed, BodyStart, Mail, Rcpt, SaslAnswer
 from rookery.wire.smtp.offers import Offer
 from rookery.wire.smtp.paths import read_path
 from rookery.wire.smtp_client.engine import SmtpClient
@@ -36,6 +36,8 @@ def _serve(pieces: Sequence[bytes], lmtp: bool) -> tuple[list[object], bytes, ob
                 if isinstance(event, BodyChunk) and found and isinstance(found[-1], BodyChunk):
                     found[-1] = BodyChunk(found[-1].data + event.data)
                     continue
+                if isinstance(event, BodyFailed) and isinstance(found[-1], BodyChunk):
+                    found.pop()  # how much of it had been reported by then is a matter of chance
                 found.append(event)
                 if isinstance(event, Auth):
                     engine.challenge(b"x")
