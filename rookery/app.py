@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
 
-from rookery.access.conversation import SmtpSettings
 from rookery.access.imap.serve import serve_imap
 from rookery.access.imap.serve import services as imap_services
 from rookery.access.imap.settings import ImapSettings
@@ -31,6 +31,7 @@ from rookery.base.log import logger
 from rookery.management import demo as demo_site
 from rookery.management.control import ControlServer
 from rookery.management.http import HttpServer, Page
+from rookery.management.mailing import smtp_settings
 from rookery.management.metrics import Gauge, Metrics
 from rookery.management.notify import notify
 from rookery.management.operations.accounts import make_missing, purge_expired
@@ -105,9 +106,11 @@ class Services:
 
     def start(self) -> None:
         """Begin to deliver what the queue holds."""
+        self._parts.queue.start()
 
     async def close(self) -> None:
-        """Stop delivering; what is under way is finished or tried again by the next start."""
+        """Stop delivering; what is under way is finished, or left for the next start."""
+        await self._parts.queue.stop()
 
 
 class Node:
@@ -128,6 +131,7 @@ class Node:
 
     async def run(self, before_ready: Callable[[Parts], Awaitable[None]] | None) -> None:
         """Serve until SIGTERM or SIGINT. Raises RookeryError when it cannot start."""
+        asyncio.get_running_loop().set_exception_handler(_log_unhandled)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_listeners)
             if must_become(self.config.site.user):
@@ -231,8 +235,8 @@ class Node:
             text = "ok\n" if found.ok else "\n".join(found.problems) + "\n"
             return Page(200 if found.ok else 503, "text/plain; charset=utf-8", text.encode())
 
-        def gauges() -> list[Gauge]:
-            queue = queue_figures(parts)
+        async def gauges() -> list[Gauge]:
+            queue = await queue_figures(parts)
             return [
                 ("queue_messages", "Messages in the queue.", {"": queue.messages}),
                 ("queue_recipients", "Recipients in the queue, by state.", dict(queue.states)),
@@ -283,7 +287,6 @@ class Node:
         """The store's upkeep every second; accounts whose time is over now and then."""
         purge_due = 0.0
         while True:
-            await parts.store.forget_deliveries(parts.spool.lowest_unsettled())
             await parts.store.maintain()
             if parts.clock.monotonic() >= purge_due:
                 purge_due = parts.clock.monotonic() + PURGE_EVERY
@@ -312,6 +315,23 @@ class Node:
             await asyncio.wait(tasks)
 
 
+def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What no task took: a mistake of ours. It costs one connection or request, and gets a line with its place."""
+    error = context.get("exception")
+    _log.error(
+        "unhandled", what=str(context.get("message", "")), error=f"{type(error).__name__}: {error}", at=place(error)
+    )
+
+
+def place(error: BaseException | None) -> list[str]:
+    """Where it was raised, innermost last: file and line, nothing of the data."""
+    places, step = [], error.__traceback__ if error is not None else None
+    while step is not None:
+        places.append(f"{step.tb_frame.f_code.co_filename.rpartition('rookery/')[2]}:{step.tb_lineno}")
+        step = step.tb_next
+    return places[-5:]
+
+
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
@@ -326,16 +346,6 @@ def checked(site: Site) -> Config:
     for problem in problems:
         _log.warning("check", what=str(problem))
     return config
-
-
-def smtp_settings(config: Config) -> SmtpSettings:
-    return SmtpSettings(
-        hostname=config.site.hostname,
-        message_size=config.smtp.message_size,
-        recipients=config.smtp.recipients,
-        hops=config.smtp.hops,
-        idle=config.smtp.idle,
-    )
 
 
 def imap_settings(config: Config) -> ImapSettings:

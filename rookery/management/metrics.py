@@ -1,6 +1,6 @@
 """/metrics: the process's meters and a few gauges, as Prometheus text (made by prometheus-client)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -16,7 +16,7 @@ Gauge = tuple[str, str, dict[str, float]]  # name, text, value by label ("" when
 
 
 class _Collector:
-    def __init__(self, gauges: Callable[[], Iterable[Gauge]]) -> None:
+    def __init__(self, gauges: Iterable[Gauge]) -> None:
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
@@ -36,7 +36,7 @@ class _Collector:
         yield failures
         for histogram in meters.histograms():
             yield _histogram(histogram)
-        for name, text, values in self._gauges():
+        for name, text, values in self._gauges:
             gauge = GaugeMetricFamily(PREFIX + name, text, labels=[] if "" in values else ["name"])
             for label, value in values.items():
                 gauge.add_metric([label] if label else [], value)
@@ -52,12 +52,14 @@ def _histogram(histogram: meters.Histogram) -> HistogramMetricFamily:
 
 
 class Metrics:
-    """`gauges` is asked at every scrape for what is counted elsewhere: queue length, connections, open accounts."""
+    """`gauges` is asked at every scrape for what is counted elsewhere: queue length, connections, what waits."""
 
-    def __init__(self, gauges: Callable[[], Iterable[Gauge]]) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_Collector(gauges))
-        ProcessCollector(registry=self._registry)
+    def __init__(self, gauges: Callable[[], Awaitable[Iterable[Gauge]]]) -> None:
+        self._gauges = gauges
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
 
     async def page(self) -> Page:
-        return Page(200, CONTENT_TYPE, generate_latest(self._registry))
+        registry = CollectorRegistry()
+        registry.register(_Collector(await self._gauges()))
+        return Page(200, CONTENT_TYPE, generate_latest(registry) + generate_latest(self._process))

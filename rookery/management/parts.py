@@ -17,7 +17,10 @@ from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory, DirectorySettings
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.queue.control import QueueControl
+from rookery.distribution.queue.queue import Queue
 from rookery.distribution.spool.spool import Spool
+from rookery.management.mailing import build_queue
 from rookery.management.site import Site
 from rookery.storage.gate import Gate
 from rookery.storage.store import Store, StoreSettings
@@ -63,6 +66,8 @@ class Parts:
     authenticator: Authenticator
     store: Store
     spool: Spool
+    queue: Queue
+    queue_control: QueueControl
     running: Running | None
     _opened: AsyncExitStack
 
@@ -88,6 +93,7 @@ class Parts:
                 site.directory, clock=clock, gate=gate, hasher=hasher, settings=directory_settings(config)
             )
             opened.push_async_callback(directory.close)
+            queue = build_queue(site, config, store, directory, spool, clock)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             return cls(
                 site=site,
@@ -100,6 +106,8 @@ class Parts:
                 authenticator=authenticator,
                 store=store,
                 spool=spool,
+                queue=queue,
+                queue_control=QueueControl(queue),
                 running=None,
                 _opened=opened.pop_all(),
             )

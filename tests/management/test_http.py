@@ -14,7 +14,7 @@ async def hello() -> Page:
     return Page(200, "text/plain", b"hello\n")
 
 
-def gauges() -> list[Gauge]:
+async def gauges() -> list[Gauge]:
     return [("queue_messages", "Messages.", {"": 3}), ("connections", "Connections.", {"imap": 2, "smtp": 0})]
 
 

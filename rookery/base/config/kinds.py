@@ -179,6 +179,20 @@ def _network(value: object) -> Network:
     return ip_network(_text(value), strict=False)
 
 
+def _name_server(value: object) -> str:
+    text = _text(value).strip()
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    ip_address(host)
+    if port and not 0 < int(port) < 65536:
+        raise ValueError
+    return text
+
+
 def parse_endpoint(text: str, default_port: int) -> Endpoint:
     """Raises ValueError unless `text` is host, host:port, or [IPv6]:port."""
     text = text.strip()
@@ -217,6 +231,9 @@ HOST_NAME = Kind("host name", 'a host name such as "mail.example.org"', _host_na
 LISTEN_ADDRESS = Kind("address", 'an IPv4 or IPv6 address such as "127.0.0.1" or "::"', _listen_address, quote)
 NETWORK = Kind(
     "network", 'an address or a network such as "192.0.2.0/24"', _network, lambda network: quote(str(network))
+)
+NAME_SERVER = Kind(
+    "DNS server", 'an address with an optional port such as "192.0.2.1" or "127.0.0.1:5353"', _name_server, quote
 )
 PORT = count(0, 65535, "port")
 

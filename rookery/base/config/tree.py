@@ -14,6 +14,7 @@ from rookery.base.config.kinds import (
     FLAG,
     HOST_NAME,
     LISTEN_ADDRESS,
+    NAME_SERVER,
     NETWORK,
     PORT,
     SIZE,
@@ -205,8 +206,15 @@ class Queue:
     smarthost: Endpoint | None = setting(
         endpoint(25), None, "Send all outgoing mail through this host instead of by DNS.", restart=True
     )
+    smarthost_login: str = setting(TEXT, "", 'Log in there with this name; "" does not.', restart=True)
+    smarthost_password_file: str = setting(
+        TEXT, "keys/smarthost-password", "Its first line is the password for it; relative to the site.", restart=True
+    )
     resolver: tuple[str, ...] = setting(
-        list_of(TEXT), (), 'DNS servers, as "192.0.2.1" or "127.0.0.1:5353"; none: those of the machine.', restart=True
+        list_of(NAME_SERVER),
+        (),
+        'DNS servers, as "192.0.2.1" or "127.0.0.1:5353"; none: those of the machine.',
+        restart=True,
     )
 
 

@@ -1,5 +1,6 @@
 """The queue: what waits, why, and what an administrator does about it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -84,42 +85,38 @@ async def list_queue(
             states = ", ".join(known.name.lower() for known in State if known.open)
             raise RookeryError(Cause.INVALID, f"{state[:40]!r} is no state of a waiting recipient; there are {states}")
         wanted = State[state.upper()]
-    found = parts.spool.list(QueueFilter(wanted, sender, recipient, after), PAGE)
+    found = await parts.queue_control.page(QueueFilter(wanted, sender, recipient, after), PAGE)
     return [view(report) for report in found]
 
 
 @operation("queue.show")
 async def show_queued(parts: "Parts", message: str) -> MessageView:
     """One message, in the queue or lately finished."""
-    found = parts.spool.show(message)
-    if found is None:
-        raise RookeryError(Cause.NOT_FOUND, f"no message {message[:80]} is in the queue or was lately")
-    return view(found)
+    return view(await parts.queue_control.show(message))
 
 
-def _checked(messages: list[str]) -> list[str] | None:
-    """None for all."""
-    return None if messages == [ALL] else messages
+async def _named(parts: "Parts", messages: list[str]) -> Sequence[str]:
+    return await parts.queue_control.waiting() if messages == [ALL] else messages
 
 
 @operation("queue.retry")
 async def retry(parts: "Parts", messages: list[str]) -> int:
     """Try now what waits. Returns how many recipients that changed; `all` instead of ids is every message."""
-    return await parts.spool.retry(_checked(messages))
+    return await parts.queue_control.retry(await _named(parts, messages))
 
 
 @operation("queue.hold")
 async def hold(parts: "Parts", messages: list[str]) -> int:
     """Keep from being tried until released."""
-    return await parts.spool.hold(_checked(messages))
+    return await parts.queue_control.hold(await _named(parts, messages))
 
 
 @operation("queue.release")
 async def release(parts: "Parts", messages: list[str]) -> int:
-    return await parts.spool.release(_checked(messages))
+    return await parts.queue_control.release(await _named(parts, messages))
 
 
 @operation("queue.remove")
 async def remove(parts: "Parts", messages: list[str], notify: bool = False) -> int:
     """For good. The sender hears of it only with `notify`."""
-    return await parts.spool.remove(_checked(messages), notify=notify)
+    return await parts.queue_control.remove(await _named(parts, messages), notify=notify)

@@ -45,8 +45,8 @@ class Health(msgspec.Struct, frozen=True):
     problems: list[str]
 
 
-def queue_figures(parts: "Parts") -> QueueFigures:
-    found = parts.spool.counts()
+async def queue_figures(parts: "Parts") -> QueueFigures:
+    found = await parts.queue_control.counts()
     return QueueFigures(
         found.messages, sum(found.recipients.values()), dict(found.recipients), found.octets, found.oldest
     )
@@ -65,7 +65,7 @@ async def status(parts: "Parts") -> Status:
         domains=sum(1 for _ in parts.directory.domains()),
         accounts=parts.directory.count_accounts(),
         connections=dict(running.connections()) if running else {},
-        queue=queue_figures(parts),
+        queue=await queue_figures(parts),
     )
 
 

@@ -42,7 +42,7 @@ async def trace(parts: "Parts", ident: str) -> Trace:
         found = search(ident, lambda: read_lines(parts.site.path(parts.config.log.file)))
     else:
         found = search(ident, log.recent)
-    messages = [view(report) for report in await parts.spool.trace(ident)]
+    messages = [view(report) for report in await parts.queue_control.trace(ident)]
     return msgspec.structs.replace(found, messages=messages)
 
 
