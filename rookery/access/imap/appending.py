@@ -1,5 +1,7 @@
 """APPEND (RFC 9051 section 6.3.12): the message streams into the store as it arrives and becomes visible at the end."""
 
+import errno
+
 from rookery.access.imap import answers
 from rookery.access.imap.flags import parse_flags
 from rookery.access.imap.session import Appending, Session
@@ -51,8 +53,9 @@ def chunk(session: Session, data: bytes) -> None:
         return
     try:
         appending.staging.write(data)
-    except RookeryError as error:
-        appending.failed = error.refusal
+    except OSError as error:
+        cause = Cause.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Cause.UNAVAILABLE
+        appending.failed = Refusal(cause)
 
 
 async def done(session: Session) -> bytes:
@@ -68,7 +71,10 @@ async def done(session: Session) -> bytes:
     when = append.date.timestamp() if append.date is not None else session.services.clock.wall()
     try:
         staged = appending.staging.finish()
-        made = await session.account.append(appending.mailbox, staged, flags, keywords, int(when))
+        try:
+            made = await session.account.append(appending.mailbox, staged, flags, keywords, int(when))
+        finally:
+            staged.release()
     except RookeryError as error:
         return answers.no_target(error.refusal)
     code = responses.append_uid(made.uidvalidity, NumberSet([(made.uid, made.uid)]))

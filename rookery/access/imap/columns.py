@@ -142,19 +142,12 @@ def _section(item: FetchSection) -> Column:
     if section.text is SectionText.HEADER_FIELDS and not section.part and partial is None:
         select = field_selector(section.fields)
         return Column(form, lambda content: [literal(select(head)) for head in content.heads()], Need.HEAD)
+    cut = bind(read_section, section=section, partial=partial)
     if not section.part and section.text is not SectionText.TEXT:
         return Column(
-            form,
-            lambda content: [
-                _nstring(read_section(head, bind(parse, head), section, partial)) for head in content.heads()
-            ],
-            Need.HEAD,
+            form, lambda content: [_nstring(cut(head, bind(parse, head))) for head in content.heads()], Need.HEAD
         )
-    return Column(
-        form,
-        lambda content: [_nstring(read_section(body, tree, section, partial)) for body, tree in content.parsed()],
-        Need.BODY,
-    )
+    return Column(form, lambda content: [_nstring(cut(body, tree)) for body, tree in content.parsed()], Need.BODY)
 
 
 def field_selector(names: tuple[bytes, ...]) -> Callable[[bytes], bytes]:

@@ -32,7 +32,7 @@ class FlagTexts(dict[int, bytes]):
 
 
 def parse_flags(names: Iterable[str]) -> tuple[int, tuple[str, ...]]:
-    r"""System flags as bits, and keywords. \Recent and system flags nobody knows are passed over: no client sets them."""
+    r"""System flags as bits, and keywords. \Recent and system flags that nobody knows are passed over."""
     bits, keywords = 0, []
     for name in names:
         if name.startswith("\\"):

@@ -1,4 +1,6 @@
-r"""Which rows LIST and LSUB answer, from plain names: no session, no store (RFC 9051 6.3.9, RFC 3501 6.3.9, RFC 5258, 6154).
+r"""Which rows LIST and LSUB answer, from plain names: no session, no store.
+
+RFC 9051 section 6.3.9, RFC 3501 sections 6.3.8 and 6.3.9, RFC 5258, RFC 6154.
 
 A name that is no mailbox but has children is a row too (`\NonExistent`); so is a subscribed name that is gone.
 """
@@ -75,7 +77,7 @@ def list_rows(command: List, mailboxes: Sequence[Mailbox], subscriptions: Collec
 
 
 def lsub_rows(command: Lsub, mailboxes: Sequence[Mailbox], subscriptions: Collection[str]) -> list[Row]:
-    r"""The answer to LSUB: subscribed names; a level that ends in `%` stands for its subscribed children, `\Noselect`."""
+    r"""The answer to LSUB: subscribed names; a last `%` also finds levels above such names, as `\Noselect`."""
     existing = {mailbox.name: mailbox for mailbox in mailboxes}
     subscribed = set(subscriptions)
     matches = matcher(command.reference, (command.pattern,))

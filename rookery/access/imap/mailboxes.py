@@ -141,7 +141,7 @@ def _value(session: Session, mailbox: Mailbox, item: StatusItem) -> int | str:
 
 
 def _recent(session: Session, mailbox: Mailbox) -> int:
-    """Counted as if every UID not yet shown were a message: an estimate, as RFC 3501 section 6.3.10 allows a fast one."""
+    """An estimate, counted as if every UID not yet shown were a message: STATUS is to be fast."""
     fresh = session.services.recents.look(session.account, mailbox.number, mailbox.uidnext)
     return min(len(fresh), mailbox.messages)
 

@@ -1,7 +1,7 @@
-"""Which messages match a SEARCH key. What is cheap is asked first, and what is dear only of the messages still in question.
+"""Which messages match a SEARCH key. What is cheap is asked first, and what is dear only of messages still in question.
 
-Positions in the view are narrowed key by key: flags and numbers from memory, dates and sizes from the index, headers and
-text from the messages themselves. Messages that are gone match nothing.
+Positions in the view are narrowed key by key: flags and numbers from memory, dates and sizes from the index, headers
+and text from the messages themselves. Messages that are gone match nothing.
 """
 
 from collections.abc import Callable, Sequence

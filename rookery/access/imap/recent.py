@@ -11,7 +11,7 @@ from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
 from rookery.storage.open_account import OpenAccount
 
-KIND = "imap-recent-1"
+KIND = "imap-recent-1"  # under the mailbox's number made negative, which no email has
 MARKS_LIMIT = 50_000  # mailboxes remembered in memory
 
 
@@ -33,14 +33,14 @@ class RecentMarks:
         found = self.look(account, mailbox, uidnext)
         if found:
             self._marks[account.account, mailbox] = uidnext
-            account.put_many(KIND, {mailbox: uidnext.to_bytes(4, "big")})
+            account.put_many(KIND, {-mailbox: uidnext.to_bytes(4, "big")})
         return found
 
     def _mark(self, account: OpenAccount, mailbox: int) -> int:
         key = (account.account, mailbox)
         mark = self._marks.get(key)
         if mark is None:
-            kept = account.get_many(KIND, (mailbox,)).get(mailbox)
+            kept = account.get_many(KIND, (-mailbox,)).get(-mailbox)
             mark = self._marks[key] = int.from_bytes(kept, "big") if kept else 1
             if len(self._marks) > MARKS_LIMIT:
                 self._marks.popitem(last=False)

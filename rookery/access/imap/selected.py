@@ -1,5 +1,7 @@
 r"""The mailbox a session has selected: its view, what is \Recent to it, the saved search result, and what to report."""
 
+from collections.abc import Sequence
+
 from rookery.access.imap.columns import Plan, make_plan
 from rookery.access.imap.content import Content
 from rookery.access.imap.flags import SYSTEM_NAMES, FlagTexts
@@ -15,6 +17,7 @@ from rookery.wire.imap.responses import flags_line, ok, permanent_flags
 
 KEYWORD_BITS = ((1 << 62) - 1) & ~SYSTEM_FLAGS
 
+_NONE = NumberSet()
 _FLAGS = make_plan((Attribute.FLAGS,))
 _UID_FLAGS = make_plan((Attribute.UID, Attribute.FLAGS))
 _MODSEQ_FLAGS = make_plan((Attribute.UID, Attribute.MODSEQ, Attribute.FLAGS))
@@ -57,9 +60,9 @@ class Selected:
         """
         mine = self.view.own if self.view.own is not None else set()
         for change in self.account.changes(before, self.number):
-            if change.modseq <= modseq and change.verb is Verb.CHANGED:
-                if change.added == added and change.removed == removed:
-                    mine.add(change.modseq)
+            same = change.verb is Verb.CHANGED and change.added == added and change.removed == removed
+            if same and change.modseq <= modseq:
+                mine.add(change.modseq)
         self.view.own = mine
 
     def recent_count(self) -> int:
@@ -82,7 +85,6 @@ class Selected:
         if account.modseq == view.modseq and not (expunge and view.gone):
             return None
         if account.by_number(self.number) is None:
-            view.modseq = account.modseq
             return view.vanish() if expunge and view.count else None
         try:
             changes = account.changes(view.modseq, self.number)
@@ -92,10 +94,10 @@ class Selected:
             return view.compare(account.modseq, expunge=expunge)
         return view.advance(changes, account.modseq, expunge=expunge)
 
-    def content(self, rows: Rows, changed: NumberSet = NumberSet(), texts: FlagTexts | None = None) -> Content:
-        return Content(self.account, rows, texts or self.texts(), self.recent, changed)
+    def content(self, rows: Rows, changed: NumberSet, texts: FlagTexts) -> Content:
+        return Content(self.account, rows, texts, self.recent, changed)
 
-    def flag_lines(self, spans: "list[tuple[int, int]]", *, uid: bool, modseq: bool) -> bytes:
+    def flag_lines(self, spans: Sequence[tuple[int, int]], *, uid: bool, modseq: bool) -> bytes:
         """Untagged FETCH with the flags of the messages there; one line of FLAGS before, if a keyword is new."""
         plan: Plan = _MODSEQ_FLAGS if modseq else _UID_FLAGS if uid else _FLAGS
         texts = self.texts()
@@ -105,7 +107,7 @@ class Selected:
             rows = Rows(self.view, self.state, start, stop)
             for flags in set(rows.flags):  # few combinations, however many messages
                 seen |= flags
-            parts.append(plan.render(self.content(rows, texts=texts)))
+            parts.append(plan.render(self.content(rows, _NONE, texts)))
         if seen & KEYWORD_BITS & ~self.known:
             parts.insert(0, self.flags_text())
         return b"".join(parts)

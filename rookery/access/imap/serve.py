@@ -11,7 +11,7 @@ from rookery.access.imap.settings import ImapSettings
 from rookery.base.clock import Clock
 from rookery.base.ids import short_id
 from rookery.distribution.auth.authenticator import Authenticator
-from rookery.net.pump import Ending, pump
+from rookery.net.pump import Ending, Pace, pump
 from rookery.net.stream import Stream
 from rookery.storage.store import Store
 from rookery.wire.imap import responses
@@ -46,7 +46,9 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
     log.debug("connected", session=session.id, peer=stream.peer.address, tls=stream.tls is not None)
     engine.send(responses.ok(b"*", "Rookery ready", responses.capability(capabilities(session))))
     try:
-        ending = await pump(stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished)
+        ending = await pump(
+            stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished, pace=Pace()
+        )
         words = _GOODBYES.get(ending)
         if words is not None:
             stream.write(responses.bye(words))

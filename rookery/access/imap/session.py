@@ -137,7 +137,6 @@ class Session:
         self.engine.log_in()
         self.stream.authenticated()
         self.stream.idle = self.services.settings.idle_timeout
-        log.info("login", session=self.id, account=record.address, peer=self.stream.peer.address)
 
     def close(self) -> None:
         """Give back everything; the connection is over."""
@@ -240,6 +239,10 @@ class Session:
         except RookeryError as error:
             log.refused("report", error.refusal, session=self.id)
         self.send(b"%b %b\r\n" % (tag, line))
+
+    def unfinished(self) -> bool:
+        """Whether a command has begun to arrive; for the pump."""
+        return self.appending is not None or bool(self.engine.leftover())
 
     def begin_turn(self) -> None:
         self._turn = self.services.clock.monotonic() + TURN

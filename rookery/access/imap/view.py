@@ -1,13 +1,13 @@
 r"""What one client knows of the mailbox it has selected, and how it learns what has changed.
 
 The mailbox itself (`Mirror`: the account's shared arrays) moves on with every commit of any session. A client must be
-told in an order and at moments that keep its sequence numbers true (RFC 9051 section 5.5, 7.5.1): so a view stands still
-until `advance`, keeps messages that are gone visible until they may be reported, and gives back what to say:
+told in an order and at moments that keep its sequence numbers true (RFC 9051 sections 5.5 and 7.5.1): so a view stands
+still until `advance`, keeps messages that are gone visible until they may be reported, and gives back what to say:
 
     EXPUNGE of each message gone (from the end, so that no number shifts before its turn), EXISTS, then changed flags.
 
-A view shares the array of UIDs with the mailbox as long as both agree; it has a copy of its own only while it holds back
-an expunge and has shown new messages since.
+A view shares the array of UIDs with the mailbox as long as both agree; it has a copy of its own only while it holds
+back an expunge and has shown new messages since.
 """
 
 from array import array
