@@ -136,6 +136,7 @@ _SESSION = (
     b"\x03EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nabcBDAT 2 LAST\r\n\r\nRSET\r\n"
     b"AUTH PLAIN\r\nAGEAYg==\r\nSTARTTLS\r\n",
     b"\x83LHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d> XDELIVERY=a+2Fb\r\nDATA\r\nx\r\n.\r\n",
+    b"\x03STAR\r\nNOOP\r\n",  # was taken for STARTTLS
 )
 _REPLIES = (
     b"\x03220 hello\r\n250-me\r\n250-PIPELINING\r\n250-SIZE 100\r\n250 CHUNKING\r\n"

@@ -210,7 +210,7 @@ class Engine:
         if command is None:
             return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
         verb, _, rest = line.partition(b" ")
-        if len(verb) != 4 and verb.upper() != b"STARTTLS":
+        if verb.upper() != b"STARTTLS" and (len(verb) != 4 or verb.upper() == b"STAR"):
             return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
         return command(self, rest, events)
 
