@@ -26,6 +26,7 @@ from rookery.distribution.spool.values import (
     QueueFilter,
     State,
 )
+from rookery.storage.blobs import Place
 from rookery.storage.engine import Reader, Row, Transaction, Value
 
 PAGE_LIMIT = 1000
@@ -267,12 +268,23 @@ def envelope(reader: Reader, number: int) -> Envelope | None:
     return None if row is None else envelope_of(row)
 
 
-def envelopes_in(reader: Reader, segment: int, limit: int) -> list[Envelope]:
+def envelopes_in(reader: Reader, segment: int, after: int, limit: int) -> list[Envelope]:
     """Messages whose bodies stand in `segment`: what is left to move out of it."""
     rows = reader.rows(
-        f"SELECT {', '.join(MESSAGE_COLUMNS)} FROM message WHERE segment = ? ORDER BY message LIMIT ?", segment, limit
-    )
+        f"SELECT {', '.join(MESSAGE_COLUMNS)} FROM message WHERE segment = ? AND message > ? ORDER BY message LIMIT ?",
+        segment, after, limit,
+    )  # fmt: skip
     return [envelope_of(row) for row in rows]
+
+
+def set_place(tx: Transaction, number: int, place: Place) -> bool:
+    """False when the message is finished meanwhile."""
+    return bool(
+        tx.run(
+            "UPDATE message SET segment = ?, start = ?, length = ?, codec = ? WHERE message = ?",
+            place.segment, place.offset, place.length, place.codec, number,
+        )
+    )  # fmt: skip
 
 
 def large_bodies(reader: Reader) -> set[bytes]:

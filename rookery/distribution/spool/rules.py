@@ -239,7 +239,7 @@ def settle_batch(tx: Transaction, places: Places, items: Sequence[Settling]) -> 
             tx.run("UPDATE message SET facts = facts | ? WHERE message = ?", _WARNED, item.envelope.number)
     finished = _store(tx, works, items)
     return [
-        msgspec.structs.replace(result, finished=True)
+        Settled(True, result.added, result.notices, finished[item.envelope.number], result.lost)
         if isinstance(result, Settled) and item.envelope.number in finished
         else result
         for item, result in zip(items, results, strict=True)
@@ -299,15 +299,15 @@ def _expand(work: _Work, item: Settling) -> tuple[ClaimedRecipient, ...]:
     return tuple(added)
 
 
-def _store(tx: Transaction, works: dict[int, _Work], items: Sequence[Settling]) -> set[int]:
-    """Writes what changed and removes what is finished; returns the numbers of the finished."""
-    finished: set[int] = set()
+def _store(tx: Transaction, works: dict[int, _Work], items: Sequence[Settling]) -> dict[int, Place]:
+    """Writes what changed and removes what is finished; returns the finished ones and where their bodies are now."""
+    finished: list[int] = []
     updates: list[tuple[Value, ...]] = []
     fresh: list[list[Any]] = []
     for number, work in works.items():
         if not work.open():
             if work.changed:
-                finished.add(number)
+                finished.append(number)
             continue
         fresh.extend(work.fresh)
         for n in work.changed:
@@ -317,20 +317,28 @@ def _store(tx: Transaction, works: dict[int, _Work], items: Sequence[Settling]) 
         tx.update_many("recipient", ("message", "n"), _CHANGING, updates)
     if fresh:
         tx.insert_many("recipient", RECIPIENT_COLUMNS, fresh)
-    if finished:
-        tx.delete_many("recipient", ("message",), [(number,) for number in finished])
-        tx.delete_many("message", ("message",), [(number,) for number in finished])
-        done = {item.envelope.number: item for item in items if item.envelope.number in finished}
-        tx.insert_many(
-            "history",
-            ("message", "finished", "session", "header_id", "record"),
-            [
-                history_row(item.envelope, list(works[number].rows.values()), item.now)
-                for number, item in sorted(done.items())
-            ],
-            keep_existing=True,
-        )
-    return finished
+    return _remove(tx, works, finished, items) if finished else {}
+
+
+def _remove(
+    tx: Transaction, works: dict[int, _Work], finished: Sequence[int], items: Sequence[Settling]
+) -> dict[int, Place]:
+    """Messages out of the queue and into the history. Their places are read here: bodies are moved now and then."""
+    keys = [(number,) for number in finished]
+    places = {
+        row[0]: Place(*row[1:])
+        for row in tx.select_many("message", ("message", "segment", "start", "length", "codec"), ("message",), keys)
+    }
+    tx.delete_many("recipient", ("message",), keys)
+    tx.delete_many("message", ("message",), keys)
+    envelopes = {item.envelope.number: item for item in items}
+    rows = [
+        history_row(envelopes[number].envelope, list(works[number].rows.values()), envelopes[number].now)
+        for number in sorted(finished)
+    ]
+    columns = ("message", "finished", "session", "header_id", "record")
+    tx.insert_many("history", columns, rows, keep_existing=True)
+    return places
 
 
 def history_row(envelope: Envelope, rows: Sequence[Sequence[Any]], now: int) -> tuple[Value, ...]:

@@ -21,7 +21,7 @@ from rookery.distribution.spool.ids import MessageIds, message_number, message_t
 from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
 from rookery.distribution.spool.schema import MIGRATIONS
 from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
-from rookery.storage.blobs import BlobStore, LookAgain
+from rookery.storage.blobs import BlobStore, LookAgain, Place
 from rookery.storage.engine import Database, Reader
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.gate import Gate
@@ -66,13 +66,13 @@ class Taker(Protocol):
 
 
 class _Nobody:
-    """Until a queue is attached, and after it is gone."""
+    """Until a queue is attached, and after it is gone. What it is handed is claimed, and due at the next start."""
 
     def room(self, recipients: int) -> bool:
         return False
 
     def take(self, claimed: Claimed) -> None:
-        raise AssertionError("nobody was asked for room")
+        return
 
     def wake(self) -> None:
         return
@@ -102,6 +102,7 @@ class Spool:
         self.clock = clock
         self._random = random
         self._lock = lock
+        self.places = places
         self._taker: Taker = _Nobody()
         self._recent = RecentBodies(settings.memory)
         self._ids = MessageIds(clock, random, self.read(admin.greatest))
@@ -140,7 +141,11 @@ class Spool:
                 incarnation = admin.begin_incarnation(tx, int(clock.wall()))
             with database.read() as reader:
                 ends = admin.segment_ends(reader)
+                needed = admin.large_bodies(reader)
             blobs = BlobStore(folder, disk, known_end=lambda segment: ends.get(segment, 0))
+            for blob in blobs.large():
+                if blob not in needed:  # a crash came between a commit and the unlinking, or before a commit
+                    blobs.delete_large(blob)
         except (RookeryError, OSError):
             lock.release()
             raise
@@ -272,7 +277,7 @@ class Spool:
 
         On a Refusal nothing of it took place; the bodies of the notices are released either way.
         """
-        notices = tuple(self._acceptance(notice, claim=True) for notice in settlement.notices)
+        notices = tuple(self._acceptance(notice, self._taker.room(1)) for notice in settlement.notices)
         item = Settling(
             envelope=settlement.envelope, fates=settlement.fates, expansions=settlement.expansions, notices=notices,
             warned=settlement.warned, now=self.now(), incarnation=self.incarnation,
@@ -285,8 +290,8 @@ class Spool:
             if isinstance(result, Refusal):
                 done(result)
                 return
-            if result.finished:
-                self._finished(settlement.envelope)
+            if result.place is not None:
+                self._finished(settlement.envelope, result.place)
             done(result)
             for notice, envelope in zip(notices, result.notices, strict=False):
                 self._accepted(notice, envelope)
@@ -307,13 +312,13 @@ class Spool:
             raise RookeryError(result.cause, result.what)
         return result
 
-    def _finished(self, envelope: Envelope) -> None:
+    def _finished(self, envelope: Envelope, place: Place) -> None:
         """Its rows are gone for good: give up the octets. A large body left by a crash here is found at the start."""
         self._recent.drop(envelope.number)
-        if envelope.place.segment == 0:
-            self._unlink_large(envelope)
+        if place.segment:
+            self.live.remove(place)
         else:
-            self.live.remove(envelope.place)
+            self._unlink_large(envelope)
 
     def _unlink_large(self, envelope: Envelope) -> None:
         try:
@@ -361,11 +366,11 @@ class Spool:
         except LookAgain:
             return self._read_again(envelope)[offset : offset + WHOLE]
 
-    async def head(self, envelope: Envelope, limit: int) -> bytes:
-        """The first `limit` octets."""
+    def head(self, envelope: Envelope, limit: int) -> bytes:
+        """The first `limit` octets, for the rare place that wants the header. Raises as `body`."""
         if envelope.size <= WHOLE:
             return self.body(envelope)[:limit]
-        return (await asyncio.to_thread(self._piece, envelope, 0))[:limit]
+        return self._piece(envelope, 0)[:limit]
 
     def staged_copy(self, data: bytes) -> Staged:
         """A body from memory: notices."""

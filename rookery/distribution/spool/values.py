@@ -155,13 +155,14 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """`finished`: nothing is left open. `added` were claimed at once, and so were the recipients of `notices`.
-
-    `lost`: fates that came too late; with any of them no notice was sent."""
+    """`finished`: nothing is left open; then `place` is where the body stands. `added` were claimed at once, and so
+    were the recipients of `notices`. `lost`: fates that came too late; with any of them no notice was sent.
+    """
 
     finished: bool
     added: tuple[ClaimedRecipient, ...] = ()
     notices: tuple[Envelope, ...] = ()
+    place: Place | None = None
     lost: int = 0
 
 

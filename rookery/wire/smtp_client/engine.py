@@ -141,6 +141,11 @@ class SmtpClient:
         return self._reader.leftover()
 
     @property
+    def broken(self) -> bool:
+        """Nothing more can be said on this connection."""
+        return self._broken
+
+    @property
     def stage(self) -> Stage:
         if self._expected:
             return self._expected[0][0]
