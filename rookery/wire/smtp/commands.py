@@ -22,7 +22,10 @@ class Bad(NamedTuple):
 
 def read_name(rest: bytes, limit: int) -> str | Bad:
     """What a client calls itself: a domain, an address literal, or nearly one."""
-    name = rest.strip(b" ").decode("utf-8", "replace")
+    try:
+        name = rest.strip(b" ").decode()
+    except UnicodeDecodeError:
+        return Bad(replies.BAD_UTF8, "not UTF-8")
     if name and len(name) <= limit and (_HOST_NAME.fullmatch(name) or good_domain(name)):
         return name
     return Bad(replies.BAD_NAME, "bad name in greeting")
