@@ -69,6 +69,6 @@ async def test_a_newer_schema_is_refused_by_name(tmp_path: Path, hasher: Hasher)
     await _open(tmp_path / "d.db", hasher).close()
     with sqlite3.connect(tmp_path / "d.db") as connection:
         connection.execute("UPDATE schema_version SET version = 99, oldest_release = '99.0', written_by = '99.1'")
-    with pytest.raises(RookeryError, match="99.1") as caught:
+    with pytest.raises(RookeryError, match=r"99\.1") as caught:
         _open(tmp_path / "d.db", hasher)
     assert caught.value.cause is Cause.UNSUPPORTED

@@ -200,15 +200,16 @@ class Authenticator:
                 parsed = _parsed(row, record)
                 if parsed is not None:
                     (fast if parsed.fast else slow).append((row, parsed))
+        # A hash from elsewhere may have been made of the octets as typed.
+        typed = password.encode("utf-8", "replace")[: schemes.PASSWORD_LIMIT]
+        forms = (data,) if typed == data else (data, typed)
         for row, parsed in fast:
-            if parsed.check(data):
+            if any(parsed.check(form) for form in forms):
                 return row
-        raw = password.encode("utf-8", "replace")[: schemes.PASSWORD_LIMIT]
 
         def work() -> Credential | None:
             for row, parsed in slow:
-                # A hash from elsewhere may have been made of the octets as typed.
-                if parsed.check(data) or (raw != data and not parsed.current and parsed.check(raw)):
+                if any(parsed.check(form) for form in (forms[:1] if parsed.current else forms)):
                     return row
             if not slow:
                 _DUMMY.check(data)

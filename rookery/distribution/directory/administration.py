@@ -236,7 +236,8 @@ class Administration:
     def app_passwords(self, address: str) -> list[AppPassword]:
         have = self._directory.credentials(self._need(address).account)
         rows = have.rows if have is not None else ()
-        return [AppPassword(row.label, row.created) for row in rows if row.kind is CredentialKind.APP_PASSWORD]
+        made = [AppPassword(row.label, row.created) for row in rows if row.kind is CredentialKind.APP_PASSWORD]
+        return sorted(made, key=lambda app: (app.created, app.label))
 
     # --- aliases and groups ---
 
