@@ -260,7 +260,8 @@ class Engine:
             return False
         if end - self._line > 3 and buffer[end - 2] == 125:  # "}"
             literal = _LITERAL.search(buffer, max(self._line, end - _LITERAL_TAIL), end - 1)
-            if literal is not None:
+            # the grammar has a space or a parenthesis before every literal; anything else is no announcement
+            if literal is not None and literal.start() > self._line and buffer[literal.start() - 1] in b" (":
                 size, synchronizing, start = int(literal[2]), not literal[3], literal.start()
                 del literal  # it would pin the buffer
                 return self._announced(events, size, synchronizing, start, end + 1)
