@@ -56,7 +56,7 @@ async def test_wrong_always_looks_the_same(site: Site, login: str, password: str
     assert site.hasher.count == 1  # an unknown account costs one argon2 like a known one
     assert site.slept == [0.5]
     (line,) = [fields for component, event, fields in lines if (component, event) == ("auth", "login-failed")]
-    assert list(line)[0] == "address"
+    assert next(iter(line)) == "address"
     assert line["address"] == "192.0.2.1"
     assert line["reason"] == "credentials"
     assert "wonderland" not in str({key: value for key, value in line.items() if key != "login"})
