@@ -85,7 +85,7 @@ async def list_queue(
             states = ", ".join(known.name.lower() for known in State if known.open)
             raise RookeryError(Cause.INVALID, f"{state[:40]!r} is no state of a waiting recipient; there are {states}")
         wanted = State[state.upper()]
-    found = await parts.queue_control.page(QueueFilter(wanted, sender, recipient, after), PAGE)
+    found = await parts.queue_control.list(QueueFilter(wanted, sender, recipient, after), PAGE)
     return [view(report) for report in found]
 
 

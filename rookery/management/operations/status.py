@@ -1,16 +1,15 @@
 """How a node is: figures for people (`status`), and yes or no for machines (`health`, /healthz)."""
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rookery.base.errors import RookeryError
 from rookery.management.operations.registry import operation
-from rookery.storage.engine import Transaction
 
 if TYPE_CHECKING:
     from rookery.management.parts import Parts
+    from rookery.storage.engine import Transaction
 
 WRITE_TIME = 0.6  # seconds within which a healthy store commits
 
@@ -72,6 +71,8 @@ async def status(parts: "Parts") -> Status:
 @operation("health", running=True)
 async def health(parts: "Parts") -> Health:
     """Whether the loop turns, store and spool commit within WRITE_TIME, and the directory can be read."""
+    import asyncio  # here, because the command line imports this file too and should be quick
+
     problems = []
     for name, probe in (("store", parts.store.exclusive), ("spool", parts.spool.writer.exclusive)):
         try:
@@ -87,5 +88,5 @@ async def health(parts: "Parts") -> Health:
     return Health(not problems, problems)
 
 
-def _nothing(tx: Transaction) -> None:
+def _nothing(tx: "Transaction") -> None:
     """A transaction that changes nothing: shows that the writer's turn comes and the database can be locked."""
