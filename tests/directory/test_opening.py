@@ -10,7 +10,7 @@ from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.directory import Directory, DirectorySettings
 from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.values import Resolved, Unknown
 from rookery.storage.gate import Gate
@@ -63,6 +63,29 @@ async def test_a_copy_taken_while_it_is_written(
     for record in copy.accounts():
         assert copy.resolve(record.address) == directory.resolve(record.address)
     await copy.close()
+
+
+async def test_the_default_domain(tmp_path: Path, hasher: Hasher) -> None:
+    opened = open_directory(
+        tmp_path / "d.db",
+        clock=ManualClock(),
+        gate=Gate(),
+        hasher=hasher,
+        settings=DirectorySettings(default_domain="B.test"),
+    )
+    admin = Administration(opened)
+    assert isinstance(opened.resolve("postmaster"), Resolved)
+    await admin.add_domain("a.test")
+    await admin.add_account("x@a.test")
+    assert opened.default_domain == "a.test"  # the one of the setting does not exist
+    assert opened.login_account("x") == opened.account("x@a.test")
+    await admin.add_domain("b.test")
+    await admin.add_account("x@b.test")
+    assert opened.login_account("x") == opened.account("x@b.test")
+    builtin = opened.login_account("postmaster")
+    assert builtin
+    assert builtin.address == "postmaster"
+    await opened.close()
 
 
 async def test_a_newer_schema_is_refused_by_name(tmp_path: Path, hasher: Hasher) -> None:

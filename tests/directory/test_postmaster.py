@@ -33,6 +33,33 @@ async def test_who_reads_them(admin: Administration, directory: Directory) -> No
     assert _finals(directory, "postmaster@e.test") == ["postmaster@e.test"]
 
 
+async def test_every_answer_resolves_to_itself(admin: Administration, directory: Directory) -> None:
+    """The queue expands step by step: a final address must be an account when it is looked at again."""
+
+    def check() -> None:
+        for address in ("postmaster", "postmaster@d.test", "abuse@e.test", "info@d.test", "abuse+x@d.test"):
+            for final in _finals(directory, address):
+                found = directory.resolve(final)
+                assert isinstance(found, Resolved)
+                if final != "postmaster" or not found.through:
+                    assert found.through == ""
+                    assert [target.address for target in found.targets] == [final]
+
+    await admin.add_domain("d.test")
+    await admin.add_domain("e.test")
+    await admin.add_alias("info@d.test", ["abuse@d.test"])
+    check()
+    found = directory.resolve("postmaster")
+    assert isinstance(found, Resolved)
+    assert found.through == ""
+    await admin.add_account("first@e.test")
+    check()
+    await admin.add_account("first@d.test")
+    check()
+    await admin.change_account("first@e.test", admin=True)
+    check()
+
+
 async def test_they_cannot_be_removed(admin: Administration, directory: Directory) -> None:
     await admin.add_domain("d.test")
     await admin.add_account("a@d.test", admin=True)

@@ -45,7 +45,7 @@ PAGE = 500  # rows of one read of a listing
 
 @dataclass(frozen=True, slots=True)
 class DirectorySettings:
-    """`scram_iterations` 0: no SCRAM keys. `default_domain` "": the oldest domain."""
+    """`scram_iterations` 0: no SCRAM keys. `default_domain` (canonical) "": the oldest domain."""
 
     scram_iterations: int = 0
     default_domain: str = ""
@@ -146,8 +146,9 @@ class Directory:
 
     @property
     def default_domain(self) -> str:
-        """Where a name without @ belongs: the setting, else the oldest domain, else ""."""
-        return self.settings.default_domain or self._memory.oldest_domain()
+        """Where a name without @ belongs: the domain of the setting while it exists, else the oldest one, else ""."""
+        wanted = self.settings.default_domain
+        return wanted if wanted and self.is_local(wanted) else self._memory.oldest_domain()
 
     def domain(self, name: str) -> Domain | None:
         """By any of its names, in any form; a name that is no domain is simply not there."""

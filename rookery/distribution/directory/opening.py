@@ -1,12 +1,13 @@
 """Opening a directory: database, tables, the site's secret and its built-in postmaster, writer thread."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rookery.base.clock import Clock
 from rookery.base.ids import RandomBytes, new_account_id, system_random
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory import reads
-from rookery.distribution.directory.addresses import POSTMASTER, Address
+from rookery.distribution.directory.addresses import POSTMASTER, Address, canonical_domain
 from rookery.distribution.directory.directory import Directory, DirectorySettings
 from rookery.distribution.directory.rules_accounts import add_builtin
 from rookery.distribution.directory.schema import TABLES
@@ -46,6 +47,8 @@ def open_directory(
 ) -> Directory:
     """Open or make the directory kept in the file `path`. Raises RookeryError (a newer schema is refused by name)."""
     settings = settings or DirectorySettings()
+    if settings.default_domain:
+        settings = replace(settings, default_domain=canonical_domain(settings.default_domain))
     database = SqliteDatabase(path, MIGRATIONS)
     secret = ensure_site(database, clock, random)
     writer = Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock)

@@ -11,6 +11,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory.addresses import (
     ALWAYS,
     DETAIL_SEPARATOR,
+    POSTMASTER,
     Address,
     parse,
     parse_address,
@@ -60,7 +61,7 @@ def resolve(memory: Memory, keepers: Keepers, default_domain: str, text: str) ->
     address = parsed.address
     if not address.domain:  # RFC 5321 section 4.5.1: RCPT TO:<postmaster> without a domain
         if not default_domain:
-            return _kept(keepers, SITE_DOMAIN, address, "")
+            return _kept(keepers, SITE_DOMAIN, address, bare=True)
         address = Address(address.local, default_domain)
     number = memory.domain_number(address.domain)
     if number is None:
@@ -80,7 +81,7 @@ def resolve(memory: Memory, keepers: Keepers, default_domain: str, text: str) ->
     if isinstance(found, Unknown):
         always = without_detail(address.local)[0]
         if always in ALWAYS:
-            return _kept(keepers, number, Address(always, address.domain), detail)
+            return _kept(keepers, number, Address(always, address.domain), bare=not parsed.address.domain)
     return found
 
 
@@ -108,10 +109,12 @@ def _final(record: AccountRecord, detail: str) -> str:
     return f"{local}{DETAIL_SEPARATOR}{detail}@{domain}"
 
 
-def _kept(keepers: Keepers, number: int, address: Address, detail: str) -> Resolved:
-    del detail  # postmaster+x is postmaster
+def _kept(keepers: Keepers, number: int, address: Address, *, bare: bool) -> Resolved:
+    """Whoever reads the mail of postmaster and abuse; a detail is dropped."""
     targets = tuple(Target(record.account, record.address) for record in keepers(number or None))
-    return Resolved(targets, through=str(address))
+    # The built-in account's own address is the bare `postmaster`: that is an account then, not an expansion.
+    through = "" if bare and [target.address for target in targets] == [POSTMASTER] else str(address)
+    return Resolved(targets, through=through)
 
 
 class _Walk:
