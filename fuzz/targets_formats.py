@@ -1,5 +1,7 @@
 """Targets of rookery.formats: never an exception, offsets in order, and the round trips."""
 
+import re
+
 from rookery.formats import mailbox_utf7
 from rookery.formats.address import parse_addresses
 from rookery.formats.charset import codec_of
@@ -26,26 +28,23 @@ def _offsets(part: Part, low: int, high: int) -> int:
     return count
 
 
+_TOKEN = re.compile(rb'"(?:[^"\\\r\n\x00]|\\[^\r\n\x00])*+"|\{([0-9]+)\}\r\n|([()])|[^"{()\r\n\x00]++')
+
+
 def _parenthesised(value: bytes) -> None:
     """Balanced outside strings, and legal strings: what a client's lexer would want."""
     depth = pos = 0
     while pos < len(value):
-        octet = value[pos : pos + 1]
-        if octet == b'"':
-            pos += 1
-            while value[pos : pos + 1] != b'"':
-                require(pos < len(value) and value[pos] not in b"\r\n\x00", "a quoted string that is none")
-                pos += 2 if value[pos : pos + 1] == b"\\" else 1
-        elif octet == b"{":
-            end = value.index(b"}\r\n", pos)
-            pos = end + 2 + int(value[pos + 1 : end])
+        token = _TOKEN.match(value, pos)
+        if token is None:
+            raise AssertionError("a response that is not legal")
+        pos = token.end()
+        if token[1]:
+            pos += int(token[1])
             require(pos < len(value), "a literal beyond the end")
-        elif octet in b"()":
-            depth += 1 if octet == b"(" else -1
+        elif token[2]:
+            depth += 1 if token[2] == b"(" else -1
             require(depth >= 0, "parentheses out of balance")
-        else:
-            require(octet not in b"\r\n\x00", "a line end outside a literal")
-        pos += 1
     require(depth == 0, "parentheses out of balance")
 
 

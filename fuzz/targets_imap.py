@@ -3,8 +3,9 @@
 from itertools import pairwise
 
 from rookery.wire.imap.commands import Fetch
-from rookery.wire.imap.engine import AFTER_LOGIN, Engine
+from rookery.wire.imap.engine import Engine
 from rookery.wire.imap.events import Event, LiteralChunk, LiteralStart, Malformed
+from rookery.wire.imap.limits import AFTER_LOGIN
 from rookery.wire.imap.sequence import parse_sequence
 
 from .target import Target, require

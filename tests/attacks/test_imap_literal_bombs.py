@@ -4,8 +4,9 @@ import pytest
 
 from rookery.wire.engine import Wants
 from rookery.wire.imap import commands as c
-from rookery.wire.imap.engine import AFTER_LOGIN, BEFORE_LOGIN, Engine
+from rookery.wire.imap.engine import Engine
 from rookery.wire.imap.events import LiteralChunk, LiteralStart, Malformed, Request
+from rookery.wire.imap.limits import AFTER_LOGIN, BEFORE_LOGIN
 from tests.wire.imap.imap_driver import feed, new_engine
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from rookery.wire.imap import search as s
 from rookery.wire.imap.commands import Search
-from rookery.wire.imap.engine import AFTER_LOGIN
 from rookery.wire.imap.grammar_search import DEPTH_LIMIT, KEY_LIMIT
+from rookery.wire.imap.limits import AFTER_LOGIN
 from tests.wire.imap.imap_driver import one, refused
 
 

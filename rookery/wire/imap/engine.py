@@ -13,10 +13,9 @@ import binascii
 import re
 from enum import Enum
 
-import msgspec
-
 from rookery.wire.engine import Wants
 from rookery.wire.imap import commands as c
+from rookery.wire.imap.complaints import HEAD_LENGTH, complaint
 from rookery.wire.imap.events import (
     Done,
     Event,
@@ -28,35 +27,15 @@ from rookery.wire.imap.events import (
     SaslResponse,
 )
 from rookery.wire.imap.grammar import (
-    COMMANDS,
     HEAD,
-    TAG,
     State,
     decode_base64,
     find_command,
     read_append,
     read_command,
 )
+from rookery.wire.imap.limits import AFTER_LOGIN, APPEND_SKIP, BEFORE_LOGIN, LITERAL_MINUS
 from rookery.wire.imap.scanner import Scanner, Wrong
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """In octets: one line, one gathered literal, one command with its literals; and what is skipped after an error.
-
-    `bad` commands in a row end the connection.
-    """
-
-    line: int
-    literal: int
-    command: int
-    skip: int
-    bad: int
-
-
-BEFORE_LOGIN = Limits(line=8192, literal=4096, command=16384, skip=16384, bad=10)
-AFTER_LOGIN = Limits(line=65536, literal=65536, command=262144, skip=1 << 20, bad=50)
-APPEND_SKIP = 100 << 20  # octets of a refused LITERAL+ message read past before we would rather close
-LITERAL_MINUS = 4096  # RFC 7888 section 5
 
 _LITERAL = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\Z")
 _LITERAL_TAIL = 32  # octets in which an announcement fits
@@ -446,20 +425,9 @@ class Engine:
         self, events: list[Event], wrong: Wrong, used: int, *, tag: bytes | None = None, close: bool = False
     ) -> None:
         """Report `wrong` about the command that ends at `used`, and go on after it unless that was one too many."""
-        name = b""
         if tag is None and self._mode in (_Mode.APPENDED, _Mode.SASL, _Mode.IDLE):
             tag = self._tag
-        elif tag is None:
-            start = bytes(self._buffer[:200])
-            head = HEAD.match(start)
-            known = head or TAG.match(start)
-            tag = known[1] if known else None
-            name = head[2].upper() if head is not None and head[2].upper() in COMMANDS else b""
-        text = f"{name.decode('ascii')}: {wrong.answer}" if name else wrong.answer
-        if wrong.position is not None:
-            text += f" (at octet {wrong.position + 1})"
-        code = f"[{wrong.code}] " if wrong.code else ""
-        answer = b"%b %b %b\r\n" % (tag or b"*", wrong.status.encode(), (code + text).encode("ascii", "replace"))
+        tag, answer, text = complaint(wrong, tag, bytes(self._buffer[:HEAD_LENGTH]))
         if wrong.status == "BAD":
             self._bad += 1
         close = close or self._bad >= self._limits.bad

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from rookery.wire.engine import Wants
 from rookery.wire.imap import commands as c
-from rookery.wire.imap.engine import AFTER_LOGIN, APPEND_SKIP, BEFORE_LOGIN, Engine
+from rookery.wire.imap.engine import Engine
 from rookery.wire.imap.events import Done, LiteralChunk, LiteralEnd, LiteralStart, Malformed, Request, SaslResponse
+from rookery.wire.imap.limits import AFTER_LOGIN, APPEND_SKIP, BEFORE_LOGIN
 from tests.wire.imap.imap_driver import feed, feed_pieces, new_engine, refused, three_ways
 
 
