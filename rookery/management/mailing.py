@@ -18,7 +18,7 @@ from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.queue.notices import NoticeSettings
-from rookery.distribution.queue.queue import Queue, QueueSettings
+from rookery.distribution.queue.queue import Forget, Queue, QueueSettings
 from rookery.distribution.queue.schedule import Schedule
 from rookery.distribution.spool.spool import Spool
 from rookery.management.operations.check import ports
@@ -74,8 +74,10 @@ class LocalDialer:
             _log.error("session-failed", listener="delivery", error=f"{type(error).__name__}: {error}")
 
 
-def build_queue(site: Site, config: Config, store: Store, directory: Directory, spool: Spool, clock: Clock) -> Queue:
-    """A queue that is not started yet."""
+def build_queue(
+    site: Site, config: Config, store: Store, directory: Directory, spool: Spool, clock: Clock, forget: Forget
+) -> Queue:
+    """A queue that is not started yet. `forget`: where it says which delivery ids will not come again."""
     dice = random.Random()
     hostname, queue = config.site.hostname, config.queue
     local = LocalDelivery(LocalDialer(store, directory, config, clock), LocalSettings(hostname))
@@ -103,7 +105,7 @@ def build_queue(site: Site, config: Config, store: Store, directory: Directory, 
         clock=clock,
         dice=dice,
         settings=settings,
-        forget=store.forget_deliveries,
+        forget=forget,
     )
 
 

@@ -3,8 +3,8 @@
 Opening takes the store's lock, so there is only ever one process with a site's parts in its hands.
 """
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,27 @@ def _observe(seconds: float, items: int) -> None:
     _batches.observe(items)
 
 
+class DeliveryIds:
+    """What the store remembers of deliveries is forgotten when the queue says so, unless a snapshot needs it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept = 0
+
+    async def forget(self, below: str) -> None:
+        """Passed over while they are kept: the queue says it again, with a higher id."""
+        if not self._kept:
+            await self._store.forget_deliveries(below)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        self._kept += 1
+        try:
+            yield
+        finally:
+            self._kept -= 1
+
+
 class Running(Protocol):
     """What a node that serves can say of itself, beyond its parts."""
 
@@ -65,6 +86,7 @@ class Parts:
     administration: Administration
     authenticator: Authenticator
     store: Store
+    delivery_ids: DeliveryIds
     spool: Spool
     queue: Queue
     queue_control: QueueControl
@@ -93,7 +115,8 @@ class Parts:
                 site.directory, clock=clock, gate=gate, hasher=hasher, settings=directory_settings(config)
             )
             opened.push_async_callback(directory.close)
-            queue = build_queue(site, config, store, directory, spool, clock)
+            delivery_ids = DeliveryIds(store)
+            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             return cls(
                 site=site,
@@ -105,6 +128,7 @@ class Parts:
                 administration=Administration(directory),
                 authenticator=authenticator,
                 store=store,
+                delivery_ids=delivery_ids,
                 spool=spool,
                 queue=queue,
                 queue_control=QueueControl(queue),

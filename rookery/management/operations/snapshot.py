@@ -3,11 +3,9 @@
 The order is what makes it consistent. First the spool, then the store, then the directory, then settings and keys:
 
 - A message that moves from spool to mailbox meanwhile is in both copies, never in neither; after a restore the queue
-  delivers it again, and the store knows its delivery id and keeps it once.
+  delivers it again, and the store knows its delivery id and keeps it once. So no delivery id is forgotten in between.
 - An account that is made meanwhile may be in the directory and not in the store; a start makes it there. The other way
   round its mail would belong to nobody.
-- Inside spool and store the index is copied between two looks at the blob files: what it names was durable before it
-  (blob before index), and what compaction deletes meanwhile was linked at the first look.
 
 A sealed segment never changes again, so on one file system it is linked, not copied. The one that is still written to
 is copied, and so is everything by a restore: two sites never share a file that changes.
@@ -16,7 +14,6 @@ is copied, and so is everything by a restore: two sites never share a file that 
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +22,14 @@ import msgspec
 from rookery import __version__
 from rookery.base.errors import Cause, RookeryError
 from rookery.management.operations.registry import operation
-from rookery.management.site import CONFIG_NAME, Site, make_folders, refuse_in_use
+from rookery.management.site import CONFIG_NAME, Site, refuse_in_use
 from rookery.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from rookery.management.parts import Parts
 
 MARK = "SNAPSHOT.json"  # written last: a folder without it is no snapshot
-INDEXES = {"spool": "spool.db", "store": "index.db"}
-KEPT = ("IDENTITY",)  # besides; all else in the two folders is made anew by a start
+SPOOL_INDEX = "spool.db"
 
 
 class SnapshotMark(msgspec.Struct, frozen=True):
@@ -48,8 +44,7 @@ class SnapshotMark(msgspec.Struct, frozen=True):
 
 
 class _Copier:
-    def __init__(self, target: Path) -> None:
-        self._target = target
+    """Linking and copying of files that others may be deleting."""
 
     def take(self, source: Path, target: Path, *, link: bool) -> None:
         """Have `target` hold what `source` holds now; one that vanished meanwhile is not missed."""
@@ -75,11 +70,6 @@ class _Copier:
     def take_blobs(self, source: Path, target: Path) -> None:
         self.take_folder(source / "segments", target / "segments", last_changes=True)
         self.take_folder(source / "large", target / "large", last_changes=False)
-
-    def count(self) -> tuple[int, int]:
-        """Files and octets of the whole."""
-        found = [path for path in self._target.rglob("*") if path.is_file()]
-        return len(found), sum(path.stat().st_size for path in found)
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -115,44 +105,46 @@ async def snapshot(parts: "Parts", folder: str) -> SnapshotMark:
     """Make `folder` (absolute; must not exist or be empty) a snapshot. Raises EXISTS, DENIED, DISK_FULL."""
     import asyncio
 
-    target = Path(folder)
-    refuse_in_use(target)
-    return await asyncio.to_thread(_make, parts.site, parts.config.site.domain, target, parts.clock.wall)
-
-
-def _make(site: Site, domain: str, folder: Path, wall: Callable[[], float]) -> SnapshotMark:
-    began = int(wall())
+    site, target, began = parts.site, Site(Path(folder)), int(parts.clock.wall())
+    refuse_in_use(target.folder)
     try:
-        target = make_folders(folder)
-        copier = _Copier(folder)
-        for source, into in ((site.spool, target.spool), (site.store, target.store)):
-            copier.take_blobs(source, into)
-            _copy_database(source / INDEXES[into.name], into / INDEXES[into.name])
-            copier.take_blobs(source, into)
-            for name in KEPT:
-                copier.take(source / name, into / name, link=False)
-        _copy_database(site.directory, target.directory)
-        for part in (site.keys, site.tls):
-            copier.take_folder(part, target.folder / part.name, last_changes=True)
-        copier.take(site.config_file, target.config_file, link=False)
-        files, octets = copier.count()
-        mark = SnapshotMark(__version__, domain, began, int(wall()), files, octets)
-        _sync_folders(folder)
-        (folder / MARK).write_bytes(msgspec.json.format(msgspec.json.encode(mark), indent=2) + b"\n")
-        _sync_folders(folder)
+        for made in (target.folder, target.spool, target.keys, target.tls):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with parts.delivery_ids.kept():
+            await asyncio.to_thread(_copy_spool, site, target)
+            await parts.store.snapshot(target.store)
+        await parts.directory.snapshot(target.directory)
+        mark = await asyncio.to_thread(_finish, parts, target, began)
     except OSError as error:
-        raise _translated(error, folder) from error
+        raise _translated(error, target.folder) from error
     return mark
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """A consistent copy of this moment; readers and the writer go on."""
-    if source.exists():
-        database = SqliteDatabase(source, ())
-        try:
-            database.backup(target)
-        finally:
-            database.close()
+def _copy_spool(site: Site, target: Site) -> None:
+    """What the index names was durable before it; what is deleted between the first look and the index was linked."""
+    copier = _Copier()
+    copier.take_blobs(site.spool, target.spool)
+    database = SqliteDatabase(site.spool / SPOOL_INDEX, ())
+    try:
+        database.backup(target.spool / SPOOL_INDEX)
+    finally:
+        database.close()
+    copier.take_blobs(site.spool, target.spool)
+
+
+def _finish(parts: "Parts", target: Site, began: int) -> SnapshotMark:
+    """Settings and keys, and the mark that says that all is there."""
+    site, copier = parts.site, _Copier()
+    for source, into in ((site.keys, target.keys), (site.tls, target.tls)):
+        copier.take_folder(source, into, last_changes=True)
+    copier.take(site.config_file, target.config_file, link=False)
+    found = [path for path in target.folder.rglob("*") if path.is_file()]
+    octets = sum(path.stat().st_size for path in found)
+    mark = SnapshotMark(__version__, parts.config.site.domain, began, int(parts.clock.wall()), len(found), octets)
+    _sync_folders(target.folder)
+    (target.folder / MARK).write_bytes(msgspec.json.format(msgspec.json.encode(mark), indent=2) + b"\n")
+    _sync_folders(target.folder)
+    return mark
 
 
 def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
