@@ -395,6 +395,6 @@ def demo(folder: Path, port_offset: int) -> int:
 
     async def tell(parts: Parts) -> None:
         await demo_site.fill(parts)
-        sys.stdout.write(demo_site.advice(parts.site, parts.config) + "\n")
+        sys.stdout.write(demo_site.advice(parts.site, parts.config, sys.argv[0]) + "\n")
 
     return serve(folder, tell)

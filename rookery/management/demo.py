@@ -20,6 +20,7 @@ DOMAIN = "example.test"
 HOSTNAME = "mail.example.test"
 NAMES = ("alice", "bob")
 PASSWORDS = "demo-passwords.json"
+LOG = "rookery.log"
 SUBJECT = "Welcome to Rookery"
 SMTP_TIME = 30.0  # seconds
 
@@ -34,7 +35,7 @@ def prepare(folder: Path, port_offset: int) -> bool:
     """Make the site unless it is there; returns whether it was made."""
     if (folder / CONFIG_NAME).is_file():
         return False
-    initialise(folder, domain=DOMAIN, hostname=HOSTNAME, port_offset=port_offset)
+    initialise(folder, domain=DOMAIN, hostname=HOSTNAME, port_offset=port_offset, settings={"log.file": LOG})
     return True
 
 
@@ -66,7 +67,7 @@ def _send_welcome(config: Config, recipients: list[str]) -> None:
         client.send_message(message, f"postmaster@{DOMAIN}", recipients)
 
 
-def advice(site: Site, config: Config) -> str:
+def advice(site: Site, config: Config, program: str) -> str:
     """What to read before `ready`: accounts, ports, and commands that work as they stand."""
     passwords: dict[str, str] = json.loads((site.folder / PASSWORDS).read_text(encoding="utf-8"))
     open_ports = ports(config)
@@ -87,10 +88,13 @@ Mail program
 
 Try
   curl -k --user {alice}:{secret} 'imaps://localhost:{open_ports["imaps"]}/INBOX;MAILINDEX=1'
-  swaks --server localhost --port {open_ports["submission"]} --tls --auth-user {alice} --auth-password {secret} \\
+  swaks --server localhost --port {open_ports["submission"]} --auth-user {alice} --auth-password {secret} \\
         --from {alice} --to {bob} --header 'Subject: hello'
   swaks --server localhost --port {open_ports["smtp"]} --from someone@example.com --to {alice}
-  openssl s_client -quiet -connect localhost:{open_ports["imaps"]}
+  openssl s_client -quiet -crlf -connect localhost:{open_ports["imaps"]}     then type: a LOGIN {alice} {secret}
   curl http://localhost:{open_ports["http"]}/metrics
-  {site.folder.parent / ".venv/bin/rookery"} --site {site.folder} account show {alice}
+  {program} --site {site.folder} account show {alice}
+  {program} --site {site.folder} trace {alice}
+
+The log is {site.folder / LOG}. Ctrl-C ends it; `rm -r {site.folder}` forgets it.
 """

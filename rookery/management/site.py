@@ -5,6 +5,7 @@ DIR/tls/           certificate, key  DIR/spool/        mail under way  DIR/keys/
 DIR/control.sock   the control socket of a running node
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def make_folders(folder: Path) -> Site:
     return site
 
 
-def write_config(site: Site, *, domain: str, hostname: str, port_offset: int) -> None:
-    values = {"site.domain": domain, "site.hostname": hostname, "listen.port_offset": port_offset}
+def write_config(site: Site, values: Mapping[str, object]) -> None:
+    """The commented settings file, with `values` set: typed, by key."""
     site.config_file.write_text(toml(values), encoding="utf-8")
     site.config_file.chmod(0o600)

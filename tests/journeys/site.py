@@ -109,7 +109,8 @@ class RunningSite:
             )
         self.wait_for_line("ready")
 
-    def wait_for_line(self, line: str) -> None:
+    def wait_for_line(self, line: str) -> str:
+        """Returns everything printed up to and with that line."""
         assert self.process is not None
         assert self.process.stdout is not None
         end, text = time.monotonic() + READY_TIME, b""
@@ -124,6 +125,7 @@ class RunningSite:
                     self.process = None
                     raise RuntimeError(f"rookery serve ended with {code}:\n{self.log_text()[-4000:]}")
                 text += piece
+        return text.decode()
 
     def stop(self) -> int:
         """SIGTERM, and wait until it has drained; returns the exit code."""

@@ -41,7 +41,7 @@ async def run(found: Operation, arguments: msgspec.Struct) -> object:
 def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A site in a folder with a short name, and one whose socket's path is longer than the kernel takes."""
     site = make_folders(tmp_path / request.param)
-    write_config(site, domain="example.test", hostname="localhost", port_offset=0)
+    write_config(site, {})
     return site.folder
 
 

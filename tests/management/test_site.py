@@ -17,7 +17,7 @@ def site(tmp_path: Path) -> Site:
     import datetime
 
     made = make_folders(tmp_path / "site")
-    write_config(made, domain="example.test", hostname="mail.example.test", port_offset=10_000)
+    write_config(made, {"site.hostname": "mail.example.test", "listen.port_offset": 10_000})
     make_self_signed(
         made.tls / "cert.pem", made.tls / "key.pem", ["mail.example.test"], datetime.datetime.now(datetime.UTC)
     )

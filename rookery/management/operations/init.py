@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from rookery.base.config import Config
@@ -15,15 +16,20 @@ from rookery.management.site import Site, make_folders, open_site, refuse_in_use
 PORT_OFFSET_LIMIT = 55_000  # leaves room for the highest standard port
 
 
-def initialise(folder: Path, *, domain: str, hostname: str, port_offset: int) -> Site:
-    """A site ready to serve: settings, certificate, empty store, the domain. Raises RookeryError: EXISTS, INVALID."""
+def initialise(
+    folder: Path, *, domain: str, hostname: str, port_offset: int, settings: Mapping[str, object] | None = None
+) -> Site:
+    """A site ready to serve: settings, certificate, empty store, the domain. Raises RookeryError: EXISTS, INVALID.
+
+    `settings`: more of them, typed, by key.
+    """
     domain, hostname = _name(domain, "--domain"), _name(hostname, "--hostname")
     if not 0 <= port_offset <= PORT_OFFSET_LIMIT:
         raise RookeryError(Cause.INVALID, f"--port-offset {port_offset}: expected 0 to {PORT_OFFSET_LIMIT}")
     refuse_in_use(folder)
     existed = folder.exists()
     try:
-        return _make(folder, domain, hostname, port_offset)
+        return _make(folder, domain, hostname, port_offset, settings or {})
     except BaseException:
         # half a site would only be in the way of the next attempt
         for entry in list(folder.iterdir()) if folder.is_dir() else []:
@@ -36,12 +42,13 @@ def initialise(folder: Path, *, domain: str, hostname: str, port_offset: int) ->
         raise
 
 
-def _make(folder: Path, domain: str, hostname: str, port_offset: int) -> Site:
+def _make(folder: Path, domain: str, hostname: str, port_offset: int, settings: Mapping[str, object]) -> Site:
     try:
         site = make_folders(folder)
     except OSError as error:
         raise RookeryError(Cause.DENIED, f"{folder}: {error.strerror or error}") from error
-    write_config(site, domain=domain, hostname=hostname, port_offset=port_offset)
+    given = {"site.domain": domain, "site.hostname": hostname, "listen.port_offset": port_offset}
+    write_config(site, given | dict(settings))
     names = [hostname] if hostname == domain else [hostname, domain]
     make_self_signed(site.tls / "cert.pem", site.tls / "key.pem", names, datetime.datetime.now(datetime.UTC))
     asyncio.run(_first_opening(*open_site(site.folder), domain))
