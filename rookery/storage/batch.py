@@ -209,8 +209,10 @@ class Batch:
         rows = {row[1]: row for row in tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing])}
         keys = [(number, WHOLE) for number in rows]
         for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), keys):
-            row = rows[counter[0]]
+            row = rows.pop(counter[0])
             self.add(AccountRow(row, Counter(*counter[1:]), detailed=row[0] in self.watched))
+        for row in rows.values():  # tombstones whose counters are purged
+            self.add(AccountRow(row, Counter(WHOLE, 0, 0, 0, 0, 0, 0, 0), detailed=False))
 
     def add(self, row: AccountRow) -> None:
         self.accounts[row.id] = row

@@ -30,6 +30,8 @@ def translated(error: apsw.Error | OSError) -> RookeryError:
         return RookeryError(Cause.DISK_FULL, "the disk of the database is full")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return RookeryError(Cause.CORRUPT, f"the database is damaged: {error}")
+    if isinstance(error, apsw.ConstraintError):
+        return RookeryError(Cause.CONFLICT, f"a row is there already: {error}")
     return RookeryError(Cause.UNAVAILABLE, f"the database cannot be used now: {type(error).__name__}: {error}")
 
 

@@ -8,7 +8,7 @@ durable is in the writer, what is tidied up is in upkeep.py.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,10 @@ from rookery.storage.accounts import CreateAccount, RemoveAccount, SetLimits
 from rookery.storage.append import Append, AppendItem
 from rookery.storage.ballast import Ballast
 from rookery.storage.batch import Progress
-from rookery.storage.fence import StoreBatching
 from rookery.storage.blobs import BlobStore, LookAgain
 from rookery.storage.derived import DERIVED_MIGRATIONS, DerivedStore
 from rookery.storage.engine import Reader, Transaction
+from rookery.storage.fence import StoreBatching
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.gate import Gate
 from rookery.storage.lock import FolderLock, Identity, identity
@@ -61,7 +61,8 @@ OCTETS_PER_MESSAGE = 160  # what touching one message weighs beside the octets o
 class StoreSettings:
     """keep_expunged: seconds until the body of an expunged message goes. waiting: octets of work, beyond it callers
     wait. changes_days, changes_rows: how far an account's change log reaches back. deliveries_days: delivery ids are
-    forgotten then, whatever the queue says. idle: seconds an account stays in memory without a session."""
+    forgotten then, whatever the queue says. idle: seconds an account stays in memory without a session. ballast: octets
+    of disk kept back for removing."""
 
     keep_expunged: int = 86_400
     waiting: int = 256 << 20
@@ -69,6 +70,7 @@ class StoreSettings:
     changes_rows: int = 100_000
     deliveries_days: int = 30
     idle: float = 300.0
+    ballast: int = 16 << 20
 
 
 class Store:
@@ -136,7 +138,7 @@ class Store:
         `observe` is told seconds and items of each batch; `vfs` is for tests.
         """
         files = files or DiskFiles()
-        parts = await asyncio.to_thread(_open_parts, folder, files, random, vfs)
+        parts = await asyncio.to_thread(_open_parts, folder, files, random, vfs, settings.ballast)
         return cls(folder, *parts, clock=clock, random=random, gate=gate, settings=settings, observe=observe)
 
     async def close(self) -> None:
@@ -318,6 +320,17 @@ class Store:
         except LookAgain as gone:
             raise RookeryError(Cause.CORRUPT, f"blob {blob.hex()}: its file {gone} is missing") from gone
 
+    def blobs_many(self, blobs: Sequence[BlobId]) -> list[bytes]:
+        """Whole bodies in the order of `blobs`. Raises as `blob`, for the first that cannot be read."""
+        columns = ("blob", "segment", "offset", "length", "codec")
+        with self.database.read() as reader:
+            rows = reader.select_many("blob", columns, ("blob",), [(blob,) for blob in blobs])
+        places = {row[0]: Place(*row[1:]) for row in rows}
+        try:
+            return self.blobs.read_many([(blob, places[blob]) for blob in blobs])
+        except (KeyError, LookAgain):  # one by one, so that each is looked up once more or named
+            return [self.blob(blob) for blob in blobs]
+
     def blob_chunks(self, blob: BlobId) -> Iterator[bytes]:
         place = self.place(blob)
         try:
@@ -371,7 +384,7 @@ class Store:
 _Parts = tuple[FolderLock, Identity, SqliteDatabase, BlobStore, DerivedStore, Ballast]
 
 
-def _open_parts(folder: Path, files: Files, random: RandomBytes, vfs: str | None) -> _Parts:
+def _open_parts(folder: Path, files: Files, random: RandomBytes, vfs: str | None, octets: int) -> _Parts:
     files.make_folder(folder)
     lock = FolderLock(folder)
     try:
@@ -387,7 +400,7 @@ def _open_parts(folder: Path, files: Files, random: RandomBytes, vfs: str | None
         derived = DerivedStore(
             folder / "derived.db", lambda path: SqliteDatabase(path, DERIVED_MIGRATIONS, synchronous="OFF")
         )
-        ballast = Ballast(folder, files)
+        ballast = Ballast(folder, files, octets)
         ballast.restore()
     except RookeryError:
         lock.release()

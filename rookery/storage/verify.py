@@ -78,7 +78,9 @@ class _Verification:
         try:
             found = {(record.place.offset, record.blob): record for record in self._store.blobs.scan(segment)}
         except FileNotFoundError:
-            found = {}
+            for blob, _ in self._rows(segment):
+                self._absent(blob)
+            return
         named = 0
         for blob, place in self._rows(segment):
             self._blobs += 1
@@ -101,6 +103,17 @@ class _Verification:
                 return
             after = rows[-1][1]
 
+    def _absent(self, blob: BlobId) -> None:
+        """Its file was not there; a reader may still have it open, so reading proves nothing."""
+        self._blobs += 1
+        blobs = self._store.blobs
+        try:
+            place = self._store.place(blob)
+        except RookeryError:
+            return  # removed meanwhile
+        if place.segment not in blobs.segments() if place.segment else blob not in blobs.large():
+            self.add(Trouble.MISSING, f"blob {blob.hex()}", "its file is missing")
+
     def _look(self, blob: BlobId) -> None:
         """Read the body the way a client would; only what fails then is reported."""
         where = f"blob {blob.hex()}"
@@ -122,19 +135,23 @@ class _Verification:
 
     def large(self) -> None:
         """Bodies with files of their own: all read, and files that no row names."""
+        files = self._store.blobs.large()
+        there = set(files)
         after = b""
         sql = "SELECT blob, length FROM blob WHERE segment = 0 AND blob > ? ORDER BY blob LIMIT ?"
         while True:
             with self._store.read() as reader:
                 rows = reader.rows(sql, after, ROWS_PER_READ)
             for blob, length in rows:
+                if blob not in there:
+                    self._absent(BlobId(blob))
+                    continue
                 self._blobs += 1
                 self._octets += length
                 self._look(BlobId(blob))
             if len(rows) < ROWS_PER_READ:
                 break
             after = rows[-1][0]
-        files = self._store.blobs.large()
         for start in range(0, len(files), ROWS_PER_READ):
             part = [(blob,) for blob in files[start : start + ROWS_PER_READ]]
             with self._store.read() as reader:

@@ -14,6 +14,7 @@ from rookery.storage.staging import Staged
 from rookery.storage.store import Store, StoreSettings
 from tests.storage.world import account_id
 
+SMALL = StoreSettings(ballast=1 << 20)
 Opener = Callable[..., Coroutine[Any, Any, Store]]
 
 
@@ -52,10 +53,8 @@ async def open_store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Opener
     """Opens `tmp_path/store`; closes whatever is open at the end."""
     opened: list[Store] = []
 
-    async def make(folder: Path = tmp_path / "store", settings: StoreSettings = StoreSettings(), **more: Any) -> Store:
-        store = await Store.open(
-            folder, clock=clock, random=system_random, gate=Gate(), settings=settings, **more
-        )
+    async def make(folder: Path = tmp_path / "store", settings: StoreSettings = SMALL, **more: Any) -> Store:
+        store = await Store.open(folder, clock=clock, random=system_random, gate=Gate(), settings=settings, **more)
         close = store.close
 
         async def once() -> None:

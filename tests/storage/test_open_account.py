@@ -297,7 +297,21 @@ async def test_one_body_for_many_recipients_is_stored_once(store: Store, mail: M
 
 @pytest.mark.parametrize(
     "name",
-    ["", "a//b", "/a", "a/", "a\x00b", "a\nb", "x" * 1001, "/".join("a" * 65), "..", "a/../b", "\ud800", "inbox", "Sent"],
+    [
+        "",
+        "a//b",
+        "/a",
+        "a/",
+        "a\x00b",
+        "a\nb",
+        "x" * 1001,
+        "/".join("a" * 65),
+        "..",
+        "a/../b",
+        "\ud800",
+        "inbox",
+        "Sent",
+    ],
 )
 async def test_names_that_cannot_be(mail: Mail, name: str) -> None:
     with pytest.raises(RookeryError) as caught:
