@@ -38,8 +38,9 @@ class Need(IntEnum):
 
     ROW = 0
     PRESENCE = 1
-    HEAD = 2
-    BODY = 3
+    DERIVED = 2
+    HEAD = 3
+    BODY = 4
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -124,9 +125,9 @@ _ATTRIBUTES: dict[Attribute, Column] = {
     Attribute.SIZE: Column(b"RFC822.SIZE %d", _sizes, Need.PRESENCE),
     Attribute.EMAILID: Column(b"EMAILID (M%x)", _emails, Need.PRESENCE),
     Attribute.THREADID: Column(b"THREADID (T%x)", _threads, Need.PRESENCE),
-    Attribute.ENVELOPE: Column(b"ENVELOPE %b", derive.envelopes, Need.PRESENCE),
-    Attribute.BODY: Column(b"BODY %b", derive.bodies, Need.PRESENCE),
-    Attribute.BODYSTRUCTURE: Column(b"BODYSTRUCTURE %b", derive.structures, Need.PRESENCE),
+    Attribute.ENVELOPE: Column(b"ENVELOPE %b", derive.envelopes, Need.DERIVED),
+    Attribute.BODY: Column(b"BODY %b", derive.bodies, Need.DERIVED),
+    Attribute.BODYSTRUCTURE: Column(b"BODYSTRUCTURE %b", derive.structures, Need.DERIVED),
 }
 _WHOLE = Section()
 

@@ -62,8 +62,7 @@ class Content:
 
     def bodies(self) -> Sequence[bytes]:
         if self._bodies is None:
-            read = self.account.body
-            self._bodies = [read(presence) for presence in self.presences]
+            self._bodies = self.account.bodies(self.presences)
         return self._bodies
 
     def heads(self) -> Sequence[bytes]:
@@ -71,16 +70,15 @@ class Content:
         if self._bodies is not None:
             return self._bodies
         if self._heads is None:
-            self._heads = [read_head(self.account, presence) for presence in self.presences]
+            self._heads = read_heads(self.account, self.presences)
         return self._heads
 
-    def octets(self, place: int, *, whole: bool) -> bytes:
-        """One message, or its header at least."""
+    def octets(self, places: Sequence[int], *, whole: bool) -> Sequence[bytes]:
+        """Some of the messages, or their headers at least."""
         if self._bodies is not None:
-            return self._bodies[place]
-        if whole:
-            return self.account.body(self.presences[place])
-        return self._heads[place] if self._heads is not None else read_head(self.account, self.presences[place])
+            return [self._bodies[place] for place in places]
+        presences = [self.presences[place] for place in places]
+        return self.account.bodies(presences) if whole else read_heads(self.account, presences)
 
     def parsed(self) -> Sequence[tuple[bytes, Tree]]:
         """Each message and how to get its tree."""
@@ -111,8 +109,14 @@ def _tree_of(body: bytes) -> Tree:
     return tree
 
 
-def read_head(account: OpenAccount, presence: Presence) -> bytes:
-    """A message, or so much of it as holds its header."""
+def read_heads(account: OpenAccount, presences: Sequence[Presence]) -> list[bytes]:
+    """Messages, or of large ones so much as holds their header."""
+    if all(presence.size <= WHOLE_OCTETS for presence in presences):
+        return account.bodies(presences)
+    return [_head(account, presence) for presence in presences]
+
+
+def _head(account: OpenAccount, presence: Presence) -> bytes:
     if presence.size <= WHOLE_OCTETS:
         return account.body(presence)
     wanted = HEAD_OCTETS

@@ -22,11 +22,13 @@ from rookery.wire.imap.fetch import Attribute
 
 LIGHT_ROWS = 4_000  # messages of one slice when only rows in memory are needed
 INDEX_ROWS = 1_000  # when the index is read
+DERIVED_ROWS = 250  # when derived data is, which may have to be made
 BODY_ROWS = 250  # when messages are read, and no more than so many octets of them:
 BODY_OCTETS = 512 * 1024
 LARGE = 1024 * 1024  # octets of a message that is sent as it is read
 SEEN_ROWS = 2_000  # messages that become \Seen in one step
 
+_SLICES = {Need.ROW: LIGHT_ROWS, Need.DERIVED: DERIVED_ROWS}
 _SEEN = int(Flag.SEEN)
 _UNREADABLE = frozenset((Cause.CORRUPT, Cause.NOT_FOUND))
 
@@ -102,7 +104,7 @@ async def _mark_seen(work: _Work, start: int, stop: int) -> NumberSet:
 
 async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
     need, session, selected = work.plan.need, work.session, work.selected
-    size = LIGHT_ROWS if need is Need.ROW else INDEX_ROWS
+    size = _SLICES.get(need, INDEX_ROWS)
     gathered: list[bytes] = []
     octets = 0
     for start, stop in slices(spans, size):
@@ -131,7 +133,7 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
 
 def _pieces(content: Content, need: Need) -> Iterator[Content]:
     """Cut what is read whole by size; large messages stand alone."""
-    if need in (Need.ROW, Need.PRESENCE):
+    if need <= Need.DERIVED:
         yield content
         return
     start = octets = 0

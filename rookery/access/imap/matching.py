@@ -7,7 +7,7 @@ and text from the messages themselves. Messages that are gone match nothing.
 from collections.abc import Callable, Sequence
 from datetime import date
 
-from rookery.access.imap.content import read_head
+from rookery.access.imap.content import read_heads
 from rookery.access.imap.flags import SYSTEM_NAMES
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.session import Session
@@ -23,7 +23,8 @@ from rookery.wire.imap import search as keys
 from rookery.wire.imap.search import Moment, Relation, SearchKey
 
 INDEX_ROWS = 1_000  # index rows read at a time
-READ_ROWS = 16  # messages read between two looks at the clock
+READ_ROWS = 64  # messages read between two looks at the clock, and no more than so many octets:
+READ_OCTETS = 512 * 1024
 
 _EPOCH = date(1970, 1, 1)
 _DAY = 86_400
@@ -167,22 +168,32 @@ class Matcher:
         matched: list[int] = []
         for at in range(0, len(places), INDEX_ROWS):
             some = places[at : at + INDEX_ROWS]
-            for step, (place, presence) in enumerate(zip(some, await self._presences(some), strict=True)):
-                if presence is not None and test(self._octets(presence, whole=whole)):
-                    matched.append(place)
-                if step % READ_ROWS == 0:
+            waiting: list[tuple[int, Presence]] = []
+            octets = 0
+            for place, presence in zip(some, await self._presences(some), strict=True):
+                if presence is None:
+                    continue
+                waiting.append((place, presence))
+                octets += presence.size
+                if len(waiting) >= READ_ROWS or octets >= READ_OCTETS:
+                    matched.extend(self._matching(test, waiting, whole=whole))
+                    waiting, octets = [], 0
                     await self._session.turn()
+            matched.extend(self._matching(test, waiting, whole=whole))
         return matched
 
-    def _octets(self, presence: Presence, *, whole: bool) -> bytes:
-        """A message that cannot be read matches as if it were empty."""
+    def _matching(self, test: Test, some: Sequence[tuple[int, Presence]], *, whole: bool) -> list[int]:
+        """A message that cannot be read matches nothing."""
+        account, presences = self._session.account, [presence for _, presence in some]
         try:
-            account = self._session.account
-            return account.body(presence) if whole else read_head(account, presence)
+            octets = account.bodies(presences) if whole else read_heads(account, presences)
         except RookeryError as error:
             if error.cause not in _UNREADABLE:
                 raise
-            return b""
+            if len(some) == 1:
+                return []
+            return [place for one in some for place in self._matching(test, [one], whole=whole)]
+        return [place for (place, _), data in zip(some, octets, strict=True) if test(data)]
 
 
 def _index_test(key: SearchKey, now: float) -> IndexTest:
