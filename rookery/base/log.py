@@ -58,27 +58,35 @@ _FAULT_LEVELS = {Fault.PEER: _INFO, Fault.USER: _INFO, Fault.US: _WARNING}
 
 
 class Logger:
-    """The log of one component. Get one with `logger(component)`; safe to use from any thread."""
+    """The log of one component. Get one with `logger(component)`; safe to use from any thread.
 
-    __slots__ = ("component", "level")
+    `counts`: how often each event above debug happened, written or not; read by the metrics. (Two threads that log the
+    same event at the same moment may lose a step.)
+    """
+
+    __slots__ = ("component", "counts", "level")
 
     def __init__(self, component: str, level: int) -> None:
         self.component = component
         self.level = level
+        self.counts: dict[str, int] = {}
 
     def debug(self, event: str, /, **fields: Field) -> None:
         if self.level <= _DEBUG:
             _log.add(_DEBUG, self.component, event, fields)
 
     def info(self, event: str, /, **fields: Field) -> None:
+        self.counts[event] = self.counts.get(event, 0) + 1
         if self.level <= _INFO:
             _log.add(_INFO, self.component, event, fields)
 
     def warning(self, event: str, /, **fields: Field) -> None:
+        self.counts[event] = self.counts.get(event, 0) + 1
         if self.level <= _WARNING:
             _log.add(_WARNING, self.component, event, fields)
 
     def error(self, event: str, /, **fields: Field) -> None:
+        self.counts[event] = self.counts.get(event, 0) + 1
         if self.level <= _ERROR:
             _log.add(_ERROR, self.component, event, fields)
 
@@ -87,6 +95,7 @@ class Logger:
         fault = refusal.cause.fault
         failures[fault] += 1
         level = _FAULT_LEVELS[fault]
+        self.counts[event] = self.counts.get(event, 0) + 1
         if self.level <= level:
             _log.add(level, self.component, event, {**fields, "cause": refusal.cause.value, "what": refusal.what})
 
@@ -215,6 +224,14 @@ class _Log:
     def levels(self) -> dict[str, Level]:
         return {name: Level(found.level) for name, found in sorted(self._loggers.items())}
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How often each event of each component happened since the process started."""
+        return {
+            (name, event): count
+            for name, found in sorted(self._loggers.items())
+            for event, count in sorted(found.counts.items())
+        }
+
     # output
 
     def direct(self, format: Format, path: Path | None) -> None:
@@ -336,6 +353,7 @@ os.register_at_fork(after_in_child=_log.after_fork)
 set_levels = _log.set_levels
 set_level = _log.set_level
 levels = _log.levels
+counts = _log.counts
 direct = _log.direct
 reopen = _log.reopen
 flush = _log.flush

@@ -12,6 +12,27 @@ from rookery.management.http import Page
 PREFIX = "rookery_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+# Events of the log that are figures of their own: (component, event) -> name, label, value.
+EVENTS = {
+    ("smtp", "accepted"): ("accepted", "listener", "smtp"),
+    ("submission", "accepted"): ("accepted", "listener", "submission"),
+    ("lmtp", "delivered"): ("stored", "", ""),
+    ("queue", "delivered"): ("deliveries", "fate", "delivered"),
+    ("queue", "relayed"): ("deliveries", "fate", "relayed"),
+    ("queue", "deferred"): ("deliveries", "fate", "deferred"),
+    ("queue", "failed"): ("deliveries", "fate", "failed"),
+    ("auth", "login"): ("logins", "result", "good"),
+    ("auth", "login-failed"): ("logins", "result", "failed"),
+    ("net", "connection-refused"): ("connections_refused", "", ""),
+}
+_TEXTS = {
+    "accepted": "Messages answered with 250 after their data.",
+    "stored": "Messages stored in mailboxes by LMTP, by the queue and by others.",
+    "deliveries": "What attempts to deliver did to recipients.",
+    "logins": "Logins, by result.",
+    "connections_refused": "Addresses that began to be refused for too many connections.",
+}
+
 Gauge = tuple[str, str, dict[str, float]]  # name, text, value by label ("" when there is only one)
 
 
@@ -34,6 +55,7 @@ class _Collector:
             failures.add_metric([fault.value], count)
         yield from families.values()
         yield failures
+        yield from _events()
         for histogram in meters.histograms():
             yield _histogram(histogram)
         for name, text, values in self._gauges:
@@ -41,6 +63,21 @@ class _Collector:
             for label, value in values.items():
                 gauge.add_metric([label] if label else [], value)
             yield gauge
+
+
+def _events() -> Iterator[Metric]:
+    counts = log.counts()
+    named: dict[str, CounterMetricFamily] = {}
+    for key, (name, label, value) in EVENTS.items():
+        family = named.get(name)
+        if family is None:
+            family = named[name] = CounterMetricFamily(PREFIX + name, _TEXTS[name], labels=[label] if label else [])
+        family.add_metric([value] if label else [], counts.get(key, 0))
+    yield from named.values()
+    every = CounterMetricFamily(PREFIX + "events", "Events above debug, logged or not.", labels=["component", "event"])
+    for (component, event), count in counts.items():
+        every.add_metric([component, log.clean(event)], count)
+    yield every
 
 
 def _histogram(histogram: meters.Histogram) -> HistogramMetricFamily:

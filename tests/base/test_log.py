@@ -102,6 +102,16 @@ def test_levels_of_components_change_at_run_time(file: Path) -> None:
     assert log.levels()["t.noisy"] is Level.DEBUG
 
 
+def test_events_are_counted_whether_or_not_they_are_written(file: Path) -> None:
+    log.set_levels(Level.ERROR, {})
+    for _ in range(3):
+        logger("t.counted").info("done")
+    logger("t.counted").debug("detail")
+    assert log.counts()["t.counted", "done"] == 3
+    assert ("t.counted", "detail") not in log.counts()
+    assert lines(file) == []
+
+
 def test_refusals_are_logged_by_whose_doing_they_were() -> None:
     before = dict(log.failures)
     with captured() as events:

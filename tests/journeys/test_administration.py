@@ -206,6 +206,9 @@ def test_health_status_and_metrics(site: RunningSite) -> None:
         "rookery_queue_messages 0.0",
         'rookery_connections{name="imap"}',
         "rookery_store_commit_seconds_bucket",
+        'rookery_accepted_total{listener="smtp"} 1.0',
+        'rookery_deliveries_total{fate="delivered"} 1.0',
+        'rookery_logins_total{result="good"}',
         'rookery_failures_total{fault="us"} 0.0',
     ):
         assert name in text

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from rookery.base import meters
+from rookery.base.log import logger
 from rookery.management.http import HEAD_LIMIT, HttpServer, Page
 from rookery.management.metrics import Gauge, Metrics
 
@@ -64,6 +65,8 @@ async def test_metrics(port: int) -> None:
     latency = meters.histogram("test_seconds", "Time.", (0.1, 1.0))
     for value in (0.05, 0.1, 0.5, 7):
         latency.observe(value)
+    logger("queue").info("delivered")
+    logger("t.quiet").error("trouble")
     text = (await ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")).decode()
     for line in (
         'rookery_test_done_total{protocol="imap"} 2.0',
@@ -76,6 +79,9 @@ async def test_metrics(port: int) -> None:
         "rookery_queue_messages 3.0",
         'rookery_connections{name="imap"} 2.0',
         'rookery_failures_total{fault="us"}',
+        'rookery_deliveries_total{fate="delivered"}',
+        'rookery_deliveries_total{fate="failed"} 0.0',
+        'rookery_events_total{component="t.quiet",event="trouble"} 1.0',
         "process_resident_memory_bytes",
     ):
         assert line in text
