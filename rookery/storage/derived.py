@@ -103,7 +103,12 @@ class DerivedStore:
             taken = dict(self._waiting)
         rows = [(account, email, kind, data) for (account, email, kind), data in taken.items()]
         columns = ("account", "email", "kind", "data")
-        self._change(lambda tx: tx.insert_many("derived", columns, rows, keep_existing=True))
+
+        def work(tx: Transaction) -> None:
+            tx.delete_many("derived", columns[:3], [row[:3] for row in rows])  # what is put later counts
+            tx.insert_many("derived", columns, rows)
+
+        self._change(work)
         with self._lock:
             for key, data in taken.items():
                 if self._waiting.get(key) is data:

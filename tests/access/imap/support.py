@@ -210,9 +210,10 @@ async def make_world(folder: Path, *accounts: str, imap: ImapSettings | None = N
     authenticator = Authenticator(directory, hasher, clock=clock, settings=AuthSettings(scram=True), sleep=_no_sleep)
     shared = services(store=store, authenticator=authenticator, settings=imap or ImapSettings(), clock=clock)
     world = World(store, directory, shared, clock)
-    await Administration(directory).add_domain(DOMAIN)
-    for name in accounts:
-        await world.add_account(name)
+    if directory.domain(DOMAIN) is None:
+        await Administration(directory).add_domain(DOMAIN)
+        for name in accounts:
+            await world.add_account(name)
     try:
         yield world
     finally:

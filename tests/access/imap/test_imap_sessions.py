@@ -1,7 +1,9 @@
 r"""Several sessions on one mailbox, as dialogues: who is told what, when, and in which order."""
 
+from pathlib import Path
+
 from rookery.storage.values import Flag
-from tests.access.imap.support import World, message
+from tests.access.imap.support import World, make_world, message
 
 
 async def _three(world: World) -> None:
@@ -392,3 +394,15 @@ async def test_condstore(world: World) -> None:
         S: * SEARCH 1 2 3 (MODSEQ {start + 2})
         S: c OK Search completed
     """)
+
+
+async def test_recent_survives_a_restart(tmp_path: Path) -> None:
+    async with make_world(tmp_path, "alice") as world:
+        await _three(world)
+        await world.selected()
+        await world.append("alice", message("four"))
+        await world.selected()
+    async with make_world(tmp_path) as world:
+        await world.append("alice", message("five"))
+        client = await world.login()
+        assert b"* 1 RECENT" in await client.ok("SELECT INBOX")
