@@ -25,15 +25,16 @@ from rookery.storage.batch import Progress
 from rookery.storage.blobs import BlobStore, LookAgain
 from rookery.storage.derived import DERIVED_MIGRATIONS, DerivedStore
 from rookery.storage.engine import Reader, Transaction
+from rookery.storage.expunge import Expunge
 from rookery.storage.fence import StoreBatching
 from rookery.storage.files import DiskFiles, Files
+from rookery.storage.flags import SetFlags
 from rookery.storage.gate import Gate
 from rookery.storage.lock import FolderLock, Identity, identity
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.operations import (
     APPEND,
     CREATE_ACCOUNT,
-    EXPUNGE,
     OPERATIONS,
     REMOVE_ACCOUNT,
     SET_LIMITS,
@@ -44,7 +45,7 @@ from rookery.storage.segments import Place
 from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.staging import Staged, Staging
 from rookery.storage.upkeep import Upkeep
-from rookery.storage.values import Appended
+from rookery.storage.values import Appended, Flag
 from rookery.storage.verify import Report, verify
 from rookery.storage.writer import Rule, Writer
 
@@ -297,7 +298,7 @@ class Store:
         try:
             return await self.writer.run(rule, item, weight=weight)
         except RookeryError as error:
-            if error.cause is not Cause.DISK_FULL or operation.name != EXPUNGE.name or not self.upkeep.make_way():
+            if error.cause is not Cause.DISK_FULL or not _makes_room(item) or not self.upkeep.make_way():
                 raise
         return await self.writer.run(rule, item, weight=weight)
 
@@ -379,6 +380,11 @@ class Store:
     def problems(self) -> list[str]:
         """What the database's own check finds wrong. Any thread."""
         return self.database.problems()
+
+
+def _makes_room(item: object) -> bool:
+    """What must go on when the disk is full: removing messages, and marking them to be removed."""
+    return isinstance(item, Expunge) or (isinstance(item, SetFlags) and bool(item.flags & Flag.DELETED))
 
 
 _Parts = tuple[FolderLock, Identity, SqliteDatabase, BlobStore, DerivedStore, Ballast]
