@@ -5,7 +5,6 @@ Names are matched as RFC 9525 says: subjectAltName only, a wildcard for one whol
 
 import datetime
 import ipaddress
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rookery.base.config import Problem
+from rookery.management.durable import write_durably
 
 SELF_SIGNED_DAYS = 3650
 WARNING_DAYS = 14
@@ -42,10 +42,8 @@ def make_self_signed(certificate: Path, key: Path, names: Sequence[str], now: da
     key_text = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(key_text)
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    write_durably(key, key_text)
+    write_durably(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def expires(certificate: Path) -> datetime.datetime:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rookery.base.config import Config, Problem, load
 from rookery.base.config.render import toml
 from rookery.base.errors import Cause, RookeryError
+from rookery.management.durable import write_durably
 
 CONFIG_NAME = "rookery.toml"
 
@@ -93,5 +94,4 @@ def make_folders(folder: Path) -> Site:
 
 def write_config(site: Site, values: Mapping[str, object]) -> None:
     """The commented settings file, with `values` set: typed, by key."""
-    site.config_file.write_text(toml(values), encoding="utf-8")
-    site.config_file.chmod(0o600)
+    write_durably(site.config_file, toml(values).encode())

@@ -1,4 +1,4 @@
-"""A full disk and a read-only one: clear refusals, nothing lost, service returns when space does. Needs root to mount."""
+"""A full disk and a read-only one: clear refusals, nothing lost; service returns when space does. Needs root to mount."""
 
 import imaplib
 import os

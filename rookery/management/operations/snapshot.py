@@ -21,6 +21,7 @@ import msgspec
 
 from rookery import __version__
 from rookery.base.errors import Cause, RookeryError
+from rookery.management.durable import sync_folders, write_durably
 from rookery.management.operations.registry import operation
 from rookery.management.site import CONFIG_NAME, Site, refuse_in_use
 from rookery.storage.sqlite import SqliteDatabase
@@ -91,15 +92,6 @@ def _copy(source: Path, target: Path) -> None:
     target.chmod(0o600)
 
 
-def _sync_folders(folder: Path) -> None:
-    for parent, _, _ in os.walk(folder):
-        descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 @operation("snapshot")
 async def snapshot(parts: "Parts", folder: str) -> SnapshotMark:
     """Make `folder` (absolute; must not exist or be empty) a snapshot. Raises EXISTS, DENIED, DISK_FULL."""
@@ -141,9 +133,8 @@ def _finish(parts: "Parts", target: Site, began: int) -> SnapshotMark:
     found = [path for path in target.folder.rglob("*") if path.is_file()]
     octets = sum(path.stat().st_size for path in found)
     mark = SnapshotMark(__version__, parts.config.site.domain, began, int(parts.clock.wall()), len(found), octets)
-    _sync_folders(target.folder)
-    (target.folder / MARK).write_bytes(msgspec.json.format(msgspec.json.encode(mark), indent=2) + b"\n")
-    _sync_folders(target.folder)
+    sync_folders(target.folder)
+    write_durably(target.folder / MARK, msgspec.json.format(msgspec.json.encode(mark), indent=2) + b"\n")
     return mark
 
 
@@ -165,7 +156,7 @@ def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
                     _copy(Path(parent) / name, into / name)
         # settings come last: a folder in which the copying was interrupted is no site
         _copy(snapshot_folder / CONFIG_NAME, folder / CONFIG_NAME)
-        _sync_folders(folder)
+        sync_folders(folder)
     except OSError as error:
         raise _translated(error, folder) from error
     return mark
