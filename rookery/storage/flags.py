@@ -1,4 +1,5 @@
-"""Changing flags of any number of messages: one UPDATE a range, one change number, one row in the change log."""
+"""Changing flags of any number of messages: one UPDATE for each wide range and one set-wise for what is scattered, one
+change number, one row in the change log."""
 
 from collections.abc import Sequence
 
@@ -8,16 +9,19 @@ from rookery.base.errors import Refusal
 from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
 from rookery.storage.batch import AccountRow, Batch, Counter
-from rookery.storage.engine import Transaction
+from rookery.storage.engine import Row, Transaction
 from rookery.storage.keywords import keyword_bits
-from rookery.storage.selection import find, take_slice
+from rookery.storage.selection import as_set, find, take_slice
 from rookery.storage.values import SYSTEM_FLAGS, Flag, Flagged, FlagMode, Kind, Verb
 
 MESSAGES_PER_SLICE = 100_000  # about 40 ms of the writer
+RANGES_PER_SLICE = 5_000
+NARROW = 4  # UIDs of a range that is not worth a statement of its own
 ALL_FLAGS = (1 << 62) - 1
 
 _SEEN = int(Flag.SEEN)
 _DELETED = int(Flag.DELETED)
+_KEYS = ("account", "mailbox", "uid")
 
 
 class SetFlags(msgspec.Struct, frozen=True):
@@ -57,41 +61,72 @@ def _set_flags(tx: Transaction, batch: Batch, item: SetFlags) -> FlaggedSlice | 
     flags = item.flags & SYSTEM_FLAGS | bits
     added = 0 if item.mode is FlagMode.REMOVE else flags
     removed = {FlagMode.ADD: 0, FlagMode.REMOVE: flags, FlagMode.REPLACE: ALL_FLAGS & ~flags}[item.mode]
-    uids, rest = take_slice(tx, row, counter, item.uids, MESSAGES_PER_SLICE)
+    uids, rest = take_slice(tx, row, counter, item.uids, MESSAGES_PER_SLICE, ranges=RANGES_PER_SLICE)
+    wide, few = divide(uids)
+    singles = tx.select_many("presence", ("uid", "flags", "changed"), _KEYS, _keys(row, counter, few))
     conflicts = NumberSet()
-    if item.unchanged_since is not None:
-        conflicts = find(tx, row, counter.mailbox, uids.ranges, "changed > ?", (item.unchanged_since,)).uids
-        uids = uids - conflicts
-    changed, modseq = _assign(tx, batch, row, counter, uids, added, removed)
-    return FlaggedSlice(Flagged(changed, conflicts, modseq), rest)
+    since = item.unchanged_since
+    if since is not None:
+        newer = NumberSet.of(uid for uid, _, changed in singles if changed > since)
+        conflicts = find(tx, row, counter.mailbox, wide.ranges, "changed > ?", (since,)).uids
+        wide, conflicts = wide - conflicts, conflicts | newer
+        singles = [single for single in singles if single[2] <= since]
+    made = _assign(tx, batch, row, counter, wide, singles, added, removed)
+    return FlaggedSlice(Flagged(made, conflicts, row.whole.modseq), rest)
+
+
+def divide(uids: NumberSet) -> tuple[NumberSet, NumberSet]:
+    """Ranges worth a statement each, and the UIDs that are looked up one by one, set-wise."""
+    wide = [r for r in uids.ranges if r[1] - r[0] >= NARROW]
+    return as_set(wide), as_set(r for r in uids.ranges if r[1] - r[0] < NARROW)
+
+
+def _keys(row: AccountRow, counter: Counter, uids: NumberSet) -> list[tuple[int, int, int]]:
+    return [(row.number, counter.mailbox, uid) for uid in uids]
 
 
 def _assign(
-    tx: Transaction, batch: Batch, row: AccountRow, counter: Counter, uids: NumberSet, added: int, removed: int
-) -> tuple[NumberSet, int]:
-    """flags = (flags & ~removed) | added where that makes a difference; which UIDs, and the change number."""
+    tx: Transaction,
+    batch: Batch,
+    row: AccountRow,
+    counter: Counter,
+    wide: NumberSet,
+    singles: Sequence[Row],
+    added: int,
+    removed: int,
+) -> NumberSet:
+    """flags = (flags & ~removed) | added where that makes a difference; answers where it did."""
     kept = ALL_FLAGS & ~removed
     differs = "((flags & ?) | ?) <> flags"
-    found = find(tx, row, counter.mailbox, uids.ranges, differs, (kept, added))
-    if not found.messages:
-        return found.uids, row.whole.modseq
+    found = find(tx, row, counter.mailbox, wide.ranges, differs, (kept, added))
+    altered = [(uid, old, old & kept | added) for uid, old, _ in singles if old & kept | added != old]
+    messages = found.messages + len(altered)
+    if not messages:
+        return NumberSet()
     modseq = row.step()
     sql = (
         "UPDATE presence SET flags = (flags & ?) | ?, changed = ?"
         f" WHERE account = ? AND mailbox = ? AND uid BETWEEN ? AND ? AND {differs}"
     )
-    ranges = uids.ranges if len(uids.ranges) <= len(found.uids.ranges) else found.uids.ranges
-    for low, high in ranges:
+    for low, high in wide.ranges if found.messages else ():
         tx.run(sql, kept, added, modseq, row.number, counter.mailbox, low, high, kept, added)
+    if altered:
+        rows = [(row.number, counter.mailbox, uid, new, modseq) for uid, _, new in altered]
+        tx.update_many("presence", _KEYS, ("flags", "changed"), rows)
+    seen = found.seen + sum(1 for _, old, _ in altered if old & _SEEN)
+    deleted = found.deleted + sum(1 for _, old, _ in altered if old & _DELETED)
     if added & _SEEN:
-        counter.unseen -= found.messages - found.seen
+        counter.unseen -= messages - seen
     elif removed & _SEEN:
-        counter.unseen += found.seen
+        counter.unseen += seen
     if added & _DELETED:
-        counter.deleted += found.messages - found.deleted
+        counter.deleted += messages - deleted
     elif removed & _DELETED:
-        counter.deleted -= found.deleted
+        counter.deleted -= deleted
     counter.modseq = modseq
     counter.dirty = True
-    batch.log(row, modseq, Kind.MESSAGE, Verb.CHANGED, counter.mailbox, found.uids, added, removed)
-    return found.uids, modseq
+    changed = NumberSet.of_sorted(sorted(uid for uid, _, _ in altered))
+    if found.messages:
+        changed |= found.uids
+    batch.log(row, modseq, Kind.MESSAGE, Verb.CHANGED, counter.mailbox, changed, added, removed)
+    return changed

@@ -395,24 +395,27 @@ class OpenAccount:
         unchanged_since: int | None = None,
     ) -> Flagged:
         """Raises NOT_FOUND (mailbox), TOO_MANY (keywords), INVALID (a keyword's name)."""
-        changed = conflicts = NumberSet()
+        changed: list[NumberSet] = []
+        conflicts: list[NumberSet] = []
         words = tuple(keywords)
         while True:
             item = SetFlags(self.account, mailbox, uids, mode, flags, words, unchanged_since)
-            made = await self._home.perform(SET_FLAGS, item)
-            changed, conflicts = changed | made.flagged.changed, conflicts | made.flagged.conflicts
+            made = await self._home.perform(SET_FLAGS, item, messages=self._many(mailbox, uids))
+            changed.append(made.flagged.changed)
+            conflicts.append(made.flagged.conflicts)
             if not made.rest:
-                return Flagged(changed, conflicts, made.flagged.modseq)
+                return Flagged(_union(changed), _union(conflicts), made.flagged.modseq)
             uids = made.rest
 
     async def expunge(self, mailbox: int, uids: NumberSet | None = None, *, force: bool = False) -> Expunged:
         """Remove what carries Deleted (with `force`: all) among `uids` (None: the whole mailbox)."""
-        gone = NumberSet()
+        gone: list[NumberSet] = []
         while True:
-            made = await self._home.perform(EXPUNGE, Expunge(self.account, mailbox, uids, force))
-            gone |= made.expunged.uids
+            item = Expunge(self.account, mailbox, uids, force)
+            made = await self._home.perform(EXPUNGE, item, messages=self._many(mailbox, uids))
+            gone.append(made.expunged.uids)
             if not made.rest:
-                return Expunged(gone, made.expunged.modseq)
+                return Expunged(_union(gone), made.expunged.modseq)
             uids = made.rest
 
     async def copy(self, mailbox: int, uids: NumberSet, target: int) -> Copied:
@@ -422,13 +425,21 @@ class OpenAccount:
         return await self._copy(mailbox, uids, target, move=True)
 
     async def _copy(self, mailbox: int, uids: NumberSet, target: int, *, move: bool) -> Copied:
-        source = made = NumberSet()
+        source: list[NumberSet] = []
+        made: list[NumberSet] = []
         while True:
-            part = await self._home.perform(COPY, Copy(self.account, mailbox, uids, target, move))
-            source, made = source | part.copied.source, made | part.copied.target
+            item = Copy(self.account, mailbox, uids, target, move)
+            part = await self._home.perform(COPY, item, messages=self._many(mailbox, uids))
+            source.append(part.copied.source)
+            made.append(part.copied.target)
             if not part.rest:
-                return Copied(part.copied.uidvalidity, source, made, part.copied.modseq)
+                return Copied(part.copied.uidvalidity, _union(source), _union(made), part.copied.modseq)
             uids = part.rest
+
+    def _many(self, mailbox: int, uids: NumberSet | None) -> int:
+        """About how many messages this is: heavy work has a batch to itself."""
+        box = self._mailboxes.get(mailbox)
+        return 0 if box is None else box.messages if uids is None else min(box.messages, len(uids))
 
     async def create_mailbox(self, name: str, special_use: SpecialUse | None = None) -> Mailbox:
         """Superior names are made, too. Raises EXISTS, INVALID, TOO_MANY."""
@@ -474,6 +485,10 @@ def _alter(state: MailboxState, change: Change) -> None:
         state.assign(change.uids, change.added, change.removed, change.modseq)
     elif change.verb is Verb.DESTROYED:
         state.remove(change.uids)
+
+
+def _union(parts: list[NumberSet]) -> NumberSet:
+    return parts[0] if len(parts) == 1 else NumberSet(r for part in parts for r in part.ranges)
 
 
 def _blob_of(message: Presence | BlobId) -> BlobId:

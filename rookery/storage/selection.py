@@ -3,7 +3,7 @@
 SQL answers with counts and ranges, so that 100,000 neighbours cost one row and not 100,000.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -25,14 +25,29 @@ class Found(msgspec.Struct, frozen=True):
     deleted: int
 
 
+def as_set(ranges: Iterable[tuple[int, int]]) -> NumberSet:
+    """Ranges that are in order and apart already, without looking at each again."""
+    made = NumberSet()
+    made.ranges = tuple(ranges)
+    return made
+
+
 def take_slice(
-    tx: Reader, row: AccountRow, counter: Counter, uids: NumberSet, limit: int
+    tx: Reader,
+    row: AccountRow,
+    counter: Counter,
+    uids: NumberSet,
+    limit: int,
+    *,
+    ranges: int = RANGES_PER_SLICE,
 ) -> tuple[NumberSet, NumberSet]:
     """Split `uids` into a part with at most `limit` messages and the rest; both inside the UIDs given out so far."""
-    ranges = (uids & NumberSet(((1, max(1, counter.uidnext - 1)),))).ranges
-    head, tail = list(ranges[:RANGES_PER_SLICE]), ranges[RANGES_PER_SLICE:]
+    if uids and uids.greatest >= counter.uidnext:
+        uids = uids & NumberSet(((1, max(1, counter.uidnext - 1)),))
+    known = uids.ranges
+    head, tail = list(known[:ranges]), known[ranges:]
     if counter.messages <= limit:
-        return NumberSet(head), NumberSet(tail)
+        return as_set(head), as_set(tail)
     left = limit
     for index, (low, high) in enumerate(head):
         if high - low < left:
@@ -42,10 +57,10 @@ def take_slice(
         cut = tx.row(sql, row.number, counter.mailbox, low, high, left)
         if cut is not None:
             now = [*head[:index], (low, cut[0] - 1)] if cut[0] > low else head[:index]
-            return NumberSet(now), NumberSet([(cut[0], high), *head[index + 1 :], *tail])
+            return as_set(now), as_set([(cut[0], high), *head[index + 1 :], *tail])
         counted = tx.row(f"SELECT count(*) FROM presence WHERE {_WHERE}", row.number, counter.mailbox, low, high)
         left -= counted[0] if counted else 0
-    return NumberSet(head), NumberSet(tail)
+    return as_set(head), as_set(tail)
 
 
 def split(uids: NumberSet, limit: int) -> tuple[NumberSet, NumberSet]:
@@ -54,10 +69,10 @@ def split(uids: NumberSet, limit: int) -> tuple[NumberSet, NumberSet]:
     left = limit
     for index, (low, high) in enumerate(uids.ranges):
         if not left or len(head) == RANGES_PER_SLICE:
-            return NumberSet(head), NumberSet(uids.ranges[index:])
+            return as_set(head), as_set(uids.ranges[index:])
         if high - low + 1 > left:
             head.append((low, low + left - 1))
-            return NumberSet(head), NumberSet([(low + left, high), *uids.ranges[index + 1 :]])
+            return as_set(head), as_set([(low + left, high), *uids.ranges[index + 1 :]])
         head.append((low, high))
         left -= high - low + 1
     return uids, NumberSet()
