@@ -87,7 +87,7 @@ def build_queue(
         own_ports=frozenset(ports(config).values()),
         smarthost=_smarthost(site, config),
         tls=client_context(),
-        verified_tls=client_context(verify=True),
+        verified_tls=client_context(verify=True) if queue.smarthost_login else None,
     )
     remote = RemoteDelivery(
         Hosts(hosts, _resolver(config), dial, dice), clock, dice, RemoteSettings(connections=queue.deliveries)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rookery.base.config import Config, Problem
 from rookery.base.config.load import line_numbers
-from rookery.management.certificates import check as check_certificate
 from rookery.management.site import CONFIG_NAME, Site
 
 LISTENERS = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")
@@ -25,6 +24,8 @@ def check_site(folder: Path, *, now: float) -> list[Problem]:
 
 
 def check_tls(site: Site, config: Config, now: float) -> list[Problem]:
+    from rookery.management.certificates import check as check_certificate  # a large library, and only needed here
+
     return check_certificate(
         site.path(config.tls.certificate),
         site.path(config.tls.key),
