@@ -45,7 +45,8 @@ def run(*command: str, home: Path, text: str = "") -> str:
 def letter(number: int) -> bytes:
     text = (
         f"From: sender@elsewhere.test\r\nTo: {ALICE}\r\nSubject: letter {number}\r\n"
-        f"Message-ID: <{number}@elsewhere.test>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n\r\nLetter number {number}.\r\n"
+        f"Message-ID: <{number}@elsewhere.test>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n\r\n"
+        f"Letter number {number}.\r\n"
     )
     return text.encode()
 

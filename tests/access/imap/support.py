@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -195,7 +196,9 @@ class Client:
 
 
 @asynccontextmanager
-async def make_world(folder: Path, *accounts: str, imap: ImapSettings | None = None) -> AsyncIterator[World]:
+async def make_world(
+    folder: Path, *accounts: str, imap: ImapSettings | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[World]:
     clock = ManualClock()
     gate = Gate()
     hasher = Hasher()
@@ -208,7 +211,7 @@ async def make_world(folder: Path, *accounts: str, imap: ImapSettings | None = N
     )
     store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate)
     authenticator = Authenticator(directory, hasher, clock=clock, settings=AuthSettings(scram=True), sleep=_no_sleep)
-    shared = services(store=store, authenticator=authenticator, settings=imap or ImapSettings(), clock=clock)
+    shared = services(store=store, authenticator=authenticator, settings=imap or ImapSettings(), clock=clock, tls=tls)
     world = World(store, directory, shared, clock)
     if directory.domain(DOMAIN) is None:
         await Administration(directory).add_domain(DOMAIN)
