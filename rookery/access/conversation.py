@@ -40,7 +40,7 @@ async def converse(
     tls: ssl.SSLContext | None = None,
 ) -> Ending:
     """Drive to the end, and say the last word where one is due."""
-    stream.idle = settings.idle
+    stream.idle = settings.idle if stream.peer.address else 0.0  # our own queue may keep a stream at hand
     engine.greet(b"220 " + settings.hostname.encode() + (b" LMTP" if engine.lmtp else b" ESMTP") + b" Rookery\r\n")
     ending = await pump(stream, engine, handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace)
     if ending is Ending.DRAINED:

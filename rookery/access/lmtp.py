@@ -105,6 +105,8 @@ class Session:
         "_directory",
         "_intake",
         "_loop",
+        "_message",
+        "_messages",
         "_pending",
         "_received",
         "_sender",
@@ -138,6 +140,8 @@ class Session:
         self._before: set[bytes] = set()  # addresses that the message says it was delivered to
         self._intake: Intake | None = None
         self._staged: Staged | None = None
+        self._message = ""  # the id under which it appears in logs: of our spool, or made here
+        self._messages = 0
         self._pending = 0
         self._waiter: asyncio.Future[None] | None = None
 
@@ -194,9 +198,10 @@ class Session:
             )
             self._received[self._utf8] = start
         first = self._deliveries[0]
-        message = first.delivery_id.partition("/")[0] or self.id
+        self._messages += 1
+        self._message = first.delivery_id.partition("/")[0] or f"{self.id}-{self._messages}"
         alone = first.targets[0].address if len(self._deliveries) == 1 and len(first.targets) == 1 else ""
-        trace = received_end(start, message, alone, int(self._clock.wall()))
+        trace = received_end(start, self._message, alone, int(self._clock.wall()))
         if alone:
             trace = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n%b" % (self._sender.encode(), alone.encode(), trace)
         else:
@@ -252,16 +257,15 @@ class Session:
         def done(result: Appended | Refusal) -> None:
             if isinstance(result, Refusal):
                 log.refused(
-                    "not-delivered", result, session=self.id, message=delivery.delivery_id.partition("/")[0],
-                    recipient=target.address,
+                    "not-delivered", result, session=self.id, message=self._message, recipient=target.address,
                 )  # fmt: skip
                 if not delivery.answer or delivery.answer[:1] == b"2" or result.cause.temporary:
                     delivery.answer = self._refusal(result)
             else:
                 log.info(
-                    "delivered", session=self.id, message=delivery.delivery_id.partition("/")[0] or self.id,
-                    recipient=target.address, account=account_text(target.account), uid=result.uid,
-                    size=staged.size, duplicate=result.duplicate,
+                    "delivered", session=self.id, message=self._message, recipient=target.address,
+                    account=account_text(target.account), uid=result.uid, size=staged.size,
+                    duplicate=result.duplicate,
                 )  # fmt: skip
                 delivery.answer = delivery.answer or _DELIVERED
             self._one_done()

@@ -323,7 +323,7 @@ async def listen(
         serve,
         name=name,
         admissions=Admissions(limits, total or Total()),
-        wheel=wheel or shared_wheel(),
+        wheel=shared_wheel() if wheel is None else wheel,
         tls=tls,
         proxy_from=proxy_from,
         refusal=refusal,

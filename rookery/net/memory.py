@@ -68,7 +68,7 @@ def memory_pipe(
     *, wheel: Wheel | None = None, client: Peer = _NOBODY, server: Peer = _NOBODY
 ) -> tuple[MemoryStream, MemoryStream]:
     """(client's end, server's end); `client` and `server` are what the other end takes each for."""
-    wheel = wheel or shared_wheel()
+    wheel = shared_wheel() if wheel is None else wheel
     near = MemoryStream(wheel, peer=server, local=client)
     far = MemoryStream(wheel, peer=client, local=server)
     near.join(far)

@@ -65,6 +65,7 @@ async def pump(
             ended = await _upgrade(stream, engine, tls)
             if ended is not None:
                 return ended
+            continue
         try:
             if stream.unsent:
                 await stream.drain()

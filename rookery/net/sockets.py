@@ -40,7 +40,7 @@ class SocketStream(Inbox, asyncio.Protocol):
         promoted: Callable[[], None] = nothing,
     ) -> None:
         """`peer` and `local`, if given, stand for those of the socket: a PROXY header named them."""
-        super().__init__(wheel or shared_wheel(), asyncio.get_running_loop())
+        super().__init__(shared_wheel() if wheel is None else wheel, asyncio.get_running_loop())
         self._transport = cast(asyncio.Transport, None)  # until connection_made, before which nobody has the stream
         self._give_way = give_way
         self._lost = lost
