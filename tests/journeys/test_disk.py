@@ -1,4 +1,4 @@
-"""A full disk and a read-only one: clear refusals, nothing lost; service returns when space does. Needs root to mount."""
+"""A full disk and a read-only one: clear refusals, nothing lost; service returns with space. Needs root to mount."""
 
 import imaplib
 import os
@@ -60,8 +60,7 @@ def _deliver(site: RunningSite, ledger: Ledger) -> tuple[int, bytes]:
     except smtplib.SMTPRecipientsRefused as refused:
         return refused.recipients[ALICE]
     except smtplib.SMTPResponseException as refused:
-        assert isinstance(refused.smtp_error, bytes)
-        return refused.smtp_code, refused.smtp_error
+        return refused.smtp_code, str(refused.smtp_error).encode()
     ledger.acknowledge(mark)
     return 250, b""
 
