@@ -39,7 +39,7 @@ from rookery.management.operations.check import check_settings, check_tls, ports
 from rookery.management.operations.registry import Operation, load_all
 from rookery.management.operations.status import health, queue_figures
 from rookery.management.parts import Parts
-from rookery.management.privileges import become, must_become
+from rookery.management.privileges import allow_open_files, become, must_become
 from rookery.management.site import Site, open_site
 from rookery.net.limits import ConnectionLimits, Total
 from rookery.net.listener import Listener, Serve, contains, listen
@@ -74,6 +74,7 @@ class Services:
     def reload(self, config: Config) -> None:
         """Take up new settings; sessions that are open keep theirs."""
         parts, tls = self._parts, self._tls
+        parts.take_up(config)
         smtp = smtp_settings(config)
         imap = imap_services(
             store=parts.store,
@@ -276,7 +277,7 @@ class Node:
             waiting = [row.key for row in changed if row.restart]
             if waiting:
                 _log.warning("needs-restart", settings=waiting)
-            self.config = parts.config = config
+            self.config = config
             self._services.result().reload(config)
             _log.info("reloaded", changed=[row.key for row in changed if not row.restart])
         notify("READY=1", "serving")
@@ -377,6 +378,7 @@ def serve(folder: Path, before_ready: Callable[[Parts], Awaitable[None]] | None 
     site, _ = open_site(folder)
     config = checked(site)
     direct_log(site, config)
+    allow_open_files(config.limits.connections)
     tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
 
     async def live() -> None:

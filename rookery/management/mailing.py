@@ -44,6 +44,14 @@ def smtp_settings(config: Config) -> SmtpSettings:
     )
 
 
+def queue_settings(config: Config) -> QueueSettings:
+    return QueueSettings(
+        notices=NoticeSettings(config.site.hostname, f"postmaster@{config.site.domain}"),
+        schedule=Schedule(lifetime=config.queue.lifetime, retry=config.queue.retry),
+        hops=config.smtp.hops,
+    )
+
+
 class LocalDialer:
     """Opens LMTP streams to this node's own store; the other end of each is served by a task of its own."""
 
@@ -92,11 +100,6 @@ def build_queue(
     remote = RemoteDelivery(
         Hosts(hosts, _resolver(config), dial, dice), clock, dice, RemoteSettings(connections=queue.deliveries)
     )
-    settings = QueueSettings(
-        notices=NoticeSettings(hostname, f"postmaster@{config.site.domain}"),
-        schedule=Schedule(lifetime=queue.lifetime, retry=queue.retry),
-        hops=config.smtp.hops,
-    )
     return Queue(
         spool,
         local,
@@ -104,7 +107,7 @@ def build_queue(
         directory.resolve,
         clock=clock,
         dice=dice,
-        settings=settings,
+        settings=queue_settings(config),
         forget=forget,
     )
 

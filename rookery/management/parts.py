@@ -20,7 +20,7 @@ from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.queue import Queue
 from rookery.distribution.spool.spool import Spool
-from rookery.management.mailing import build_queue
+from rookery.management.mailing import build_queue, queue_settings
 from rookery.management.site import Site
 from rookery.storage.gate import Gate
 from rookery.storage.store import Store, StoreSettings
@@ -135,6 +135,14 @@ class Parts:
                 running=None,
                 _opened=opened.pop_all(),
             )
+
+    def take_up(self, config: Config) -> None:
+        """New settings of those that are not read at the start only."""
+        self.config = config
+        self.queue.settings = queue_settings(config)
+        self.authenticator.settings = auth_settings(config)
+        self.directory.settings = directory_settings(config)
+        self.directory.secrets.iterations = self.directory.settings.scram_iterations
 
     async def close(self) -> None:
         await self._opened.aclose()

@@ -1,9 +1,15 @@
-"""Giving up root: a node that was started as root opens its ports and then becomes the user of `site.user`."""
+"""What a process may do: giving up root once the ports are open, and as many open files as the machine allows."""
 
 import os
 import pwd
+import resource
 
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import logger
+
+FILES_BESIDES = 200  # open files that are no connections: databases, segments, log
+
+_log = logger("node")
 
 
 def must_become(user: str) -> bool:
@@ -21,3 +27,16 @@ def become(user: str) -> None:
     except OSError as error:
         raise RookeryError(Cause.DENIED, f"site.user: cannot become {user}: {error.strerror}") from error
     os.environ["HOME"] = found.pw_dir
+
+
+def allow_open_files(connections: int) -> None:
+    """Raise the soft limit to the hard one; says so in the log when even that is too low for so many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError) as error:
+            _log.warning("open-files", what=str(error))
+    if soft != resource.RLIM_INFINITY and soft < connections + FILES_BESIDES:
+        _log.warning("open-files", limit=soft, what="too low for limits.connections; raise LimitNOFILE or ulimit -n")

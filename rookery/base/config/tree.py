@@ -154,7 +154,7 @@ class Lmtp:
     """Mail from an MTA in front."""
 
     trusted: tuple[Network, ...] = setting(
-        list_of(NETWORK), _networks("127.0.0.0/8", "::1/128"), "Who may connect to the LMTP port.", restart=True
+        list_of(NETWORK), _networks("127.0.0.0/8", "::1/128"), "Who may connect to the LMTP port."
     )
 
 
@@ -173,7 +173,9 @@ class Auth:
     """Logins."""
 
     scram: bool = setting(
-        FLAG, True, "Keep SCRAM-SHA-256 keys beside password hashes, made when a password is set or first proved."
+        FLAG,
+        False,
+        "Offer SCRAM-SHA-256, keeping its keys beside the hashes: made when a password is set or first proved.",
     )
     plaintext_on_loopback: bool = setting(
         FLAG, True, "Take passwords without TLS from loopback addresses; from anywhere else never."
@@ -202,7 +204,7 @@ class Queue:
         (1 * MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, 1 * HOUR, 2 * HOUR, 4 * HOUR),
         "Waits between attempts; the last one repeats.",
     )
-    deliveries: int = setting(count(1, 10_000), 100, "Remote deliveries at the same time.")
+    deliveries: int = setting(count(1, 10_000), 100, "Remote deliveries at the same time.", restart=True)
     smarthost: Endpoint | None = setting(
         endpoint(25), None, "Send all outgoing mail through this host instead of by DNS.", restart=True
     )
