@@ -8,7 +8,9 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +60,20 @@ def connection(site: RunningSite) -> Iterator[imaplib.IMAP4]:
         yield client
 
 
+def fill(site: RunningSite, letters: list[bytes]) -> None:
+    """APPEND them all in one breath."""
+    commands = [f"login LOGIN {ALICE} {{{len(site.passwords[ALICE])}+}}\r\n{site.passwords[ALICE]}\r\n".encode()]
+    commands += [b"a%d APPEND INBOX {%d+}\r\n%b\r\n" % (n, len(data), data) for n, data in enumerate(letters)]
+    with socket.create_connection(("127.0.0.1", site.ports["imap"]), timeout=60) as raw:
+        sender = threading.Thread(target=raw.sendall, args=(b"".join(commands) + b"bye LOGOUT\r\n",))
+        sender.start()
+        with raw.makefile("rb") as lines:
+            answers = [line for line in lines if line.startswith(b"a")]
+        sender.join()
+    assert len(answers) == len(letters)
+    assert all(b" OK [APPENDUID " in line for line in answers), answers[-1]
+
+
 def subjects(site: RunningSite, name: str) -> list[str]:
     with connection(site) as client:
         status, data = client.select(name, readonly=True)
@@ -105,9 +121,7 @@ def test_mbsync_both_ways(site: RunningSite, tmp_path: Path) -> None:
     def sync() -> None:
         run(mbsync, "-c", str(config), "-a", home=tmp_path)
 
-    with connection(site) as client:
-        for number in range(MANY):
-            client.append("INBOX", "", None, letter(number))
+    fill(site, [letter(number) for number in range(MANY)])
     sync()
     inbox = mailbox.Maildir(str(local / "INBOX"), create=False)
     assert len(inbox) == MANY
@@ -128,8 +142,7 @@ def test_mbsync_both_ways(site: RunningSite, tmp_path: Path) -> None:
     with connection(site) as client:
         client.select("INBOX")
         client.uid("STORE", "501:600", "+FLAGS.SILENT", "(\\Flagged)")
-        for number in range(2000, 2050):
-            client.append("INBOX", "", None, letter(number))
+    fill(site, [letter(number) for number in range(2000, 2050)])
     sync()
     sync()
     inbox = mailbox.Maildir(str(local / "INBOX"), create=False)
