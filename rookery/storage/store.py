@@ -9,7 +9,7 @@ durable is in the writer, what is tidied up is in upkeep.py.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from rookery.storage.files import DiskFiles, Files
 from rookery.storage.flags import SetFlags
 from rookery.storage.gate import Gate
 from rookery.storage.lock import FolderLock, Identity, identity
+from rookery.storage.mailboxes import DeleteMailbox
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.operations import (
     APPEND,
@@ -384,34 +385,36 @@ class Store:
 
 def _makes_room(item: object) -> bool:
     """What must go on when the disk is full: removing messages, and marking them to be removed."""
-    return isinstance(item, Expunge) or (isinstance(item, SetFlags) and bool(item.flags & Flag.DELETED))
+    return isinstance(item, Expunge | DeleteMailbox | RemoveAccount) or (
+        isinstance(item, SetFlags) and bool(item.flags & Flag.DELETED)
+    )
 
 
 _Parts = tuple[FolderLock, Identity, SqliteDatabase, BlobStore, DerivedStore, Ballast]
 
 
 def _open_parts(folder: Path, files: Files, random: RandomBytes, vfs: str | None, octets: int) -> _Parts:
-    files.make_folder(folder)
-    lock = FolderLock(folder)
-    try:
-        owner = identity(folder, files, random)
-        database = SqliteDatabase(folder / "index.db", MIGRATIONS, vfs=vfs)
+    with ExitStack() as opened:
+        try:
+            files.make_folder(folder)
+            lock = FolderLock(folder)
+            opened.callback(lock.release)
+            owner = identity(folder, files, random)
+            database = SqliteDatabase(folder / "index.db", MIGRATIONS, vfs=vfs)
+            opened.callback(database.close)
 
-        def known_end(segment: int) -> int:
-            with database.read() as reader:
-                row = reader.row("SELECT max(offset + length) FROM blob WHERE segment = ?", segment)
-            return row[0] or 0 if row else 0
+            def known_end(segment: int) -> int:
+                with database.read() as reader:
+                    row = reader.row("SELECT max(offset + length) FROM blob WHERE segment = ?", segment)
+                return row[0] or 0 if row else 0
 
-        blobs = BlobStore(folder, files, known_end=known_end)
-        derived = DerivedStore(
-            folder / "derived.db", lambda path: SqliteDatabase(path, DERIVED_MIGRATIONS, synchronous="OFF")
-        )
-        ballast = Ballast(folder, files, octets)
-        ballast.restore()
-    except RookeryError:
-        lock.release()
-        raise
-    except OSError as error:
-        lock.release()
-        raise RookeryError(Cause.UNAVAILABLE, f"{folder} cannot be opened: {error.strerror}") from error
+            blobs = BlobStore(folder, files, known_end=known_end)
+            derived = DerivedStore(
+                folder / "derived.db", lambda path: SqliteDatabase(path, DERIVED_MIGRATIONS, synchronous="OFF")
+            )
+            ballast = Ballast(folder, files, octets)
+            ballast.restore()
+        except OSError as error:
+            raise RookeryError(Cause.UNAVAILABLE, f"{folder} cannot be opened: {error.strerror}") from error
+        opened.pop_all()
     return lock, owner, database, blobs, derived, ballast
