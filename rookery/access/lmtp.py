@@ -210,7 +210,7 @@ class Session:
 
     def _body_chunk(self, event: BodyChunk) -> None:
         intake = self._intake
-        if intake is None:
+        if intake is None or intake.failure:
             return
         intake.write(event.data)
         if intake.failure:
@@ -218,8 +218,7 @@ class Session:
 
     def _give_up(self, answer: bytes) -> None:
         log.info("refused", session=self.id, sender=self._sender, reply=answer[:9].decode())
-        self.engine.fail_body(answer)
-        self.discard()
+        self.engine.fail_body(answer)  # the intake stays: BodyEnd may be on its way already, and needs its failure
 
     def _body_failed(self, event: BodyFailed) -> None:
         log.info("refused", session=self.id, sender=self._sender, what=event.reason)

@@ -224,13 +224,12 @@ class Session:
 
     def _on_body_chunk(self, event: BodyChunk) -> None:
         intake = self._intake
-        if intake is None:
+        if intake is None or intake.failure:
             return
         intake.write(event.data)
         if intake.failure:
             self.log.info("refused", session=self.id, message=self._message, reply=intake.failure[:9].decode())
-            self.engine.fail_body(intake.failure)
-            self._intake = None
+            self.engine.fail_body(intake.failure)  # the intake stays: BodyEnd may be on its way already
 
     def _on_body_failed(self, event: BodyFailed) -> None:
         self.log.info("refused", session=self.id, sender=self._mail.sender, what=event.reason)
