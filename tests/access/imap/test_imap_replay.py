@@ -110,6 +110,8 @@ async def _act(one: Believer, mailbox: str, chooser: random.Random) -> None:
 async def _round(world: World, mailbox: str, chooser: random.Random, steps: list[int]) -> None:
     sessions = [Believer(await world.login()) for _ in range(2)]
     await sessions[0].command(f"CREATE {mailbox}")
+    for _ in range(6):
+        await sessions[0].client.append(mailbox, message())
     for session in sessions:
         await session.select(mailbox)
     for who in steps:
@@ -133,8 +135,8 @@ def test_two_sessions_agree_with_the_mailbox(tmp_path: Path) -> None:
         world = runner.run(context.__aenter__())
         count = 0
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 2), min_size=5, max_size=40))
+        @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 2), min_size=5, max_size=60))
         def rounds(seed: int, steps: list[int]) -> None:
             nonlocal count
             count += 1
@@ -142,5 +144,6 @@ def test_two_sessions_agree_with_the_mailbox(tmp_path: Path) -> None:
 
         try:
             rounds()
+            assert count >= 150, "rounds were left out"
         finally:
             runner.run(context.__aexit__(None, None, None))
