@@ -1,19 +1,19 @@
-"""append_batch over the smallest engine; on real engines: tests/contract/test_append_batch.py."""
+"""What append_batch promises, on every engine."""
 
 import pytest
 
 from rookery.base.errors import Cause, Refusal
 from rookery.storage.accounts import RemoveAccount, SetLimits
 from rookery.storage.operations import APPEND, REMOVE_ACCOUNT, SET_LIMITS
-from rookery.storage.schema import VERSION_1
+from rookery.storage.schema import MIGRATIONS
 from rookery.storage.values import Appended, Flag
-from tests.storage.tiny import TinyDatabase
+from tests.contract.conftest import Engine
 from tests.storage.world import World, account_id
 
 
 @pytest.fixture
-def world() -> World:
-    return World(TinyDatabase(VERSION_1))
+def world(engine: Engine) -> World:
+    return World(engine(MIGRATIONS))
 
 
 def test_messages_of_many_accounts_in_one_batch(world: World) -> None:
@@ -23,43 +23,6 @@ def test_messages_of_many_accounts_in_one_batch(world: World) -> None:
     assert [r.uid for r in results] == [1, 2, 3] * 5
     assert [r.modseq for r in results] == [2, 3, 4] * 5
     world.check()
-
-
-def test_statements_do_not_grow_with_the_batch(world: World) -> None:
-    """Set-wise: the number of calls to the engine is the same for one message and for a hundred."""
-    accounts = [world.account(n) for n in range(1, 101)]
-    calls: list[int] = []
-    for count in (1, 100):
-        items = [world.item(account, delivery=f"{count}-{n}") for n, account in enumerate(accounts[:count])]
-        calls.append(_calls(world, items))
-    assert calls[0] == calls[1]
-
-
-def _calls(world: World, items: list) -> int:
-    from tests.storage.tiny import TinyTransaction
-
-    count = 0
-    originals = {}
-
-    def counted(name: str):  # type: ignore[no-untyped-def]
-        original = originals[name] = getattr(TinyTransaction, name)
-
-        def call(*args, **more):  # type: ignore[no-untyped-def]
-            nonlocal count
-            count += 1
-            return original(*args, **more)
-
-        return call
-
-    names = ("select_many", "insert_many", "update_many", "delete_many", "run", "row")
-    for name in names:
-        setattr(TinyTransaction, name, counted(name))
-    try:
-        world.append(APPEND, items)
-    finally:
-        for name in names:
-            setattr(TinyTransaction, name, originals[name])
-    return count
 
 
 def test_a_refusal_does_not_touch_the_others(world: World) -> None:

@@ -1,16 +1,20 @@
 """Every rule against a plain model of an account: random histories, and after each step the same content, numbers that
 add up, and a change log from which the content can be followed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from rookery.base.errors import Cause, Refusal
 from rookery.base.numberset import NumberSet
 from rookery.storage.changes import read_changes
 from rookery.storage.copy import Copy
+from rookery.storage.engine import Database
 from rookery.storage.expunge import Expunge
 from rookery.storage.flags import SetFlags
 from rookery.storage.mailboxes import CreateMailbox, DeleteMailbox, RenameMailbox
@@ -23,7 +27,8 @@ from rookery.storage.operations import (
     RENAME_MAILBOX,
     SET_FLAGS,
 )
-from rookery.storage.schema import VERSION_1
+from rookery.storage.schema import MIGRATIONS, VERSION_1
+from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.sweeper import purge_dropped, sweep_emails
 from rookery.storage.values import INBOX, FlagMode, Kind, Verb
 from tests.storage.tiny import TinyDatabase
@@ -46,9 +51,11 @@ names = st.sampled_from(["a", "a/b", "b", "b/c/d", "inbox/x", "c"])
 
 
 class Histories(RuleBasedStateMachine):
+    make: Callable[[], Database]
+
     @initialize()
     def begin(self) -> None:
-        self.world = World(TinyDatabase(VERSION_1))
+        self.world = World(self.make())
         self.account = self.world.account()
         usual = ("INBOX", "Drafts", "Sent", "Junk", "Trash", "Archive")
         self.boxes = {number: Box(name) for number, name in enumerate(usual, 1)}
@@ -212,5 +219,31 @@ class Histories(RuleBasedStateMachine):
         assert {n: uids for n, uids in self.followed.items() if uids} == held_now
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+EXAMPLES = {"smallest": 60, "sqlite": 25, "postgres": 5}
+
+
+@pytest.mark.parametrize("name", ["smallest", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_histories(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    opened: list[Database] = []
+
+    def make() -> Database:
+        number = len(opened)
+        if name == "smallest":
+            opened.append(TinyDatabase(VERSION_1))
+        elif name == "sqlite":
+            opened.append(SqliteDatabase(tmp_path / f"{number}.db", MIGRATIONS, synchronous="OFF"))
+        else:
+            from rookery.storage.postgres import PostgresDatabase
+
+            server = request.getfixturevalue("postgres")
+            opened.append(PostgresDatabase(server, MIGRATIONS, schema=f"histories{number}"))
+        return opened[-1]
+
+    class Machine(Histories):
+        def teardown(self) -> None:
+            self.world.database.close()
+
+    Machine.make = staticmethod(make)
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=EXAMPLES[name], stateful_step_count=30, deadline=None)
+    )
