@@ -49,7 +49,7 @@ from rookery.storage.gate import Gate
 
 LISTENERS = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")
 MAINTAIN_EVERY = 1.0  # seconds between two slices of the store's upkeep
-PURGE_EVERY = 600.0  # seconds between two looks for removed accounts whose time is over
+LOOK_EVERY = 60.0  # seconds between two looks for accounts whose time is over, or that are half made
 TLS_FROM_THE_START = frozenset({"submissions", "imaps"})
 WITH_LOGIN = frozenset({"submission", "submissions", "imap", "imaps"})
 REFUSALS = {
@@ -285,15 +285,20 @@ class Node:
     # --- by itself ---
 
     async def _maintain(self, parts: Parts) -> None:
-        """The store's upkeep every second; accounts whose time is over now and then."""
-        purge_due = 0.0
+        """The store's upkeep every second; accounts whose time is over, or that are half made, now and then."""
+        look_due = parts.clock.monotonic() + LOOK_EVERY
         while True:
             await parts.store.maintain()
-            if parts.clock.monotonic() >= purge_due:
-                purge_due = parts.clock.monotonic() + PURGE_EVERY
-                gone = await purge_expired(parts)
-                if gone:
-                    _log.info("accounts-purged", count=gone)
+            if parts.clock.monotonic() >= look_due:
+                look_due = parts.clock.monotonic() + LOOK_EVERY
+                try:
+                    gone = await purge_expired(parts)
+                    if gone:
+                        _log.info("accounts-purged", count=gone)
+                    if parts.incomplete:
+                        await make_missing(parts)
+                except RookeryError as error:  # the disk, most likely; looked at again the next time
+                    _log.refused("look-failed", error.refusal)
             await asyncio.sleep(MAINTAIN_EVERY)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

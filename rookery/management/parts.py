@@ -75,7 +75,7 @@ class Running(Protocol):
 
 @dataclass(slots=True)
 class Parts:
-    """`running` is None on a stopped site."""
+    """`running` is None on a stopped site. `incomplete`: an account in the directory may be missing in the store."""
 
     site: Site
     config: Config
@@ -91,12 +91,13 @@ class Parts:
     queue: Queue
     queue_control: QueueControl
     running: Running | None
+    incomplete: bool
     _opened: AsyncExitStack
 
     @classmethod
-    async def open(cls, site: Site, config: Config, *, gate: Gate | None = None) -> "Parts":
+    async def open(cls, site: Site, config: Config, *, gate: Gate | None = None, clock: Clock | None = None) -> "Parts":
         """Raises RookeryError: IN_USE while another process has the site, UNSUPPORTED for one of a newer release."""
-        clock, gate = SystemClock(), gate or Gate()
+        clock, gate = clock or SystemClock(), gate or Gate()
         async with AsyncExitStack() as opened:
             store = await Store.open(
                 site.store,
@@ -133,6 +134,7 @@ class Parts:
                 queue=queue,
                 queue_control=QueueControl(queue),
                 running=None,
+                incomplete=False,
                 _opened=opened.pop_all(),
             )
 

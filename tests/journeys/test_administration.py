@@ -230,6 +230,16 @@ def test_health_status_and_metrics(site: RunningSite) -> None:
     assert "no node is running" in site.rookery("health", code=1).stderr
 
 
+def test_a_node_that_hangs_is_not_healthy(site: RunningSite) -> None:
+    assert site.process is not None
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        assert "does not answer" in site.rookery("health", code=1).stderr
+    finally:
+        site.process.send_signal(signal.SIGCONT)
+    assert site.rookery("health").stdout == "healthy\n"
+
+
 def test_a_reload_takes_up_good_settings_and_refuses_bad_ones_whole(site: RunningSite) -> None:
     site.configure(smtp__message_size='"1MB"')
     site.reload()

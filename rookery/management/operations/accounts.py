@@ -98,7 +98,14 @@ def _need(parts: "Parts", address: str) -> "AccountRecord":
 
 
 async def _make_store(parts: "Parts", record: "AccountRecord") -> None:
-    await parts.store.create_account(record.account, limits=(record.size_limit, record.message_limit))
+    try:
+        await parts.store.create_account(record.account, limits=(record.size_limit, record.message_limit))
+    except RookeryError as error:
+        parts.incomplete = True
+        raise RookeryError(
+            error.cause,
+            f"{record.address} is there, but not its mailboxes yet: {error.what}; that is tried again by itself",
+        ) from error
 
 
 @operation("account.add")
@@ -259,6 +266,7 @@ async def make_missing(parts: "Parts") -> None:
             record = parts.directory.account_by_id(account_from_text(change.object))
             if record is not None:
                 await _make_store(parts, record)
+    parts.incomplete = False
 
 
 async def purge_expired(parts: "Parts") -> int:

@@ -1,0 +1,107 @@
+"""Operations on the opened parts of a site, where real processes are too coarse: half-made accounts, time, order."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rookery.base.clock import ManualClock
+from rookery.base.errors import Cause, RookeryError
+from rookery.management.operations.accounts import (
+    add_account,
+    list_accounts,
+    make_missing,
+    purge_expired,
+    remove_account,
+    restore_account,
+    show_account,
+)
+from rookery.management.operations.domains import add_domain
+from rookery.management.parts import Parts
+from rookery.management.site import make_folders, open_site, write_config
+
+ALICE = "alice@example.test"
+DAY = 86400.0
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def parts(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Parts]:
+    site = make_folders(tmp_path / "site")
+    write_config(site, {"site.domain": "example.test"})
+    opened = await Parts.open(*open_site(site.folder), clock=clock)
+    await add_domain(opened, "example.test")
+    yield opened
+    await opened.close()
+
+
+async def test_an_account_that_the_store_missed_is_made_later(parts: Parts) -> None:
+    record = await parts.administration.add_account(ALICE)
+    with pytest.raises(RookeryError) as caught:
+        await parts.store.open_account(record.account)
+    assert caught.value.cause is Cause.NOT_FOUND
+    await make_missing(parts)
+    assert (await show_account(parts, ALICE)).messages == 0
+
+
+async def test_a_store_that_refuses_says_so_and_is_asked_again(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise RookeryError(Cause.DISK_FULL, "the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(parts.store), "create_account", full)
+        with pytest.raises(RookeryError, match="not its mailboxes yet: the disk is full"):
+            await add_account(parts, ALICE, "secret")
+    assert parts.incomplete
+    await make_missing(parts)
+    assert not parts.incomplete
+    assert (await show_account(parts, ALICE)).messages == 0
+
+
+async def test_a_removed_account_is_kept_for_its_time(parts: Parts, clock: ManualClock) -> None:
+    await add_account(parts, ALICE, "secret")
+    removed = await remove_account(parts, ALICE)
+    assert removed.removed_until == int(clock.wall() + 30 * DAY)
+    clock.advance(29 * DAY)
+    assert await purge_expired(parts) == 0
+    await restore_account(parts, ALICE)
+    await remove_account(parts, ALICE)
+    clock.advance(30 * DAY + 1)
+    assert await purge_expired(parts) == 1
+    assert await list_accounts(parts) == []
+    with pytest.raises(RookeryError, match="there is no account"):
+        await restore_account(parts, ALICE)
+
+
+async def test_limits_default_to_the_sites(parts: Parts) -> None:
+    from dataclasses import replace
+
+    parts.config = replace(parts.config, quota=replace(parts.config.quota, size=1000, messages=7))
+    row = await add_account(parts, ALICE, "secret")
+    assert (row.size_limit, row.message_limit) == (1000, 7)
+    usage = await parts.usage((await parts.administration.change_account(ALICE)).account)
+    assert (usage.size_limit, usage.message_limit) == (1000, 7)
+
+
+async def test_delivery_ids_are_not_forgotten_while_a_snapshot_needs_them(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[str] = []
+
+    async def note(_: object, below: str) -> None:
+        forgotten.append(below)
+
+    monkeypatch.setattr(type(parts.store), "forget_deliveries", note)
+    with parts.delivery_ids.kept():
+        await parts.delivery_ids.forget("a")
+    await parts.delivery_ids.forget("b")
+    assert forgotten == ["b"]
+
+
+async def test_a_site_is_opened_once(parts: Parts) -> None:
+    with pytest.raises(RookeryError, match="in use by process"):
+        await Parts.open(parts.site, parts.config)
