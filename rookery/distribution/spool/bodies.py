@@ -7,10 +7,21 @@ deleted whole; of one that is mostly dead the rest is written anew by the spool.
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from rookery.base.log import logger
 from rookery.storage.blobs import Place
 from rookery.storage.staging import Staged
 
+log = logger("spool")
+
 KEEP_LIMIT = 256 * 1024  # octets of one body that is kept in memory
+
+
+def release(staged: Staged) -> None:
+    """Give memory and temporary file back. A disk that refuses must not keep anybody from his answer."""
+    try:
+        staged.release()
+    except OSError as error:
+        log.warning("staging-kept", error=error.strerror)  # swept at the next start
 
 
 class RecentBodies:
@@ -29,7 +40,7 @@ class RecentBodies:
 
     def keep(self, number: int, staged: Staged) -> None:
         if staged.size > KEEP_LIMIT or staged.size > self._limit:
-            staged.release()
+            release(staged)
             return
         self._kept[number] = staged
         self._octets += staged.size
@@ -44,7 +55,7 @@ class RecentBodies:
         staged = self._kept.pop(number, None)
         if staged is not None:
             self._octets -= staged.size
-            staged.release()
+            release(staged)
 
     def clear(self) -> None:
         for number in list(self._kept):

@@ -7,6 +7,7 @@ no read. Everything here is called on the event loop.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -16,12 +17,12 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import RandomBytes, new_blob_id, system_random
 from rookery.base.log import logger
 from rookery.distribution.spool import admin, rules
-from rookery.distribution.spool.bodies import LiveOctets, RecentBodies
+from rookery.distribution.spool.bodies import LiveOctets, RecentBodies, release
 from rookery.distribution.spool.ids import MessageIds, message_number, message_text
 from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
 from rookery.distribution.spool.schema import MIGRATIONS
 from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
-from rookery.storage.blobs import BlobStore, LookAgain, Place
+from rookery.storage.blobs import BlobStore, LookAgain, Place, no_space
 from rookery.storage.engine import Database, Reader
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.gate import Gate
@@ -76,6 +77,21 @@ class _Nobody:
 
     def wake(self) -> None:
         return
+
+
+def _open_blobs(folder: Path, files: Files, database: Database) -> BlobStore:
+    """Raises RookeryError(DISK_FULL, UNAVAILABLE)."""
+    with database.read() as reader:
+        ends = admin.segment_ends(reader)
+        needed = admin.large_bodies(reader)
+    try:
+        blobs = BlobStore(folder, files, known_end=lambda segment: ends.get(segment, 0))
+        for blob in blobs.large():
+            if blob not in needed:  # a crash came between a commit and the unlinking, or before a commit
+                blobs.delete_large(blob)
+    except OSError as error:
+        raise no_space(error) from error
+    return blobs
 
 
 class Spool:
@@ -133,22 +149,16 @@ class Spool:
         """
         disk = files or DiskFiles()
         settings = settings or SpoolSettings()
-        disk.make_folder(folder)
-        lock = FolderLock(folder)
-        try:
+        with ExitStack() as opened:
+            disk.make_folder(folder)
+            lock = FolderLock(folder)
+            opened.callback(lock.release)
             database = SqliteDatabase(folder / "spool.db", MIGRATIONS, vfs=vfs)
+            opened.callback(database.close)
             with database.write() as tx:
                 incarnation = admin.begin_incarnation(tx, int(clock.wall()))
-            with database.read() as reader:
-                ends = admin.segment_ends(reader)
-                needed = admin.large_bodies(reader)
-            blobs = BlobStore(folder, disk, known_end=lambda segment: ends.get(segment, 0))
-            for blob in blobs.large():
-                if blob not in needed:  # a crash came between a commit and the unlinking, or before a commit
-                    blobs.delete_large(blob)
-        except (RookeryError, OSError):
-            lock.release()
-            raise
+            blobs = _open_blobs(folder, disk, database)
+            opened.pop_all()
         places = Plain()
         writer = Writer(
             database, blobs, gate, limit_bytes=settings.waiting, clock=clock, batching=places, name="spool-writer"
@@ -199,7 +209,7 @@ class Spool:
         try:
             await self.writer.room()
         except asyncio.CancelledError:
-            incoming.staged.release()
+            release(incoming.staged)
             raise
         future: asyncio.Future[str | Refusal] = asyncio.get_running_loop().create_future()
 
@@ -218,13 +228,13 @@ class Spool:
         try:
             item = self._acceptance(incoming, self._taker.room(len(incoming.recipients)))
         except RookeryError as error:
-            incoming.staged.release()
+            release(incoming.staged)
             done(error.refusal)
             return
 
         def committed(result: Envelope | Refusal) -> None:
             if isinstance(result, Refusal):
-                incoming.staged.release()
+                release(incoming.staged)
                 done(result)
                 return
             done(result.message)
@@ -244,7 +254,7 @@ class Spool:
         if envelope.place.segment:
             self.live.add(envelope.place)
         if item.claimant is None:
-            item.incoming.staged.release()
+            release(item.incoming.staged)
             self._taker.wake()
             return
         self._recent.keep(envelope.number, item.incoming.staged)
@@ -286,7 +296,7 @@ class Spool:
         def committed(result: Settled | Refusal) -> None:
             if isinstance(result, Refusal) or not result.notices:
                 for notice in notices:
-                    notice.incoming.staged.release()
+                    release(notice.incoming.staged)
             if isinstance(result, Refusal):
                 done(result)
                 return

@@ -14,6 +14,7 @@ import msgspec
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.distribution.spool import admin
+from rookery.distribution.spool.bodies import release
 from rookery.distribution.spool.spool import Spool
 from rookery.distribution.spool.values import Envelope
 from rookery.storage.blobs import LookAgain, Place
@@ -146,7 +147,7 @@ async def _move(spool: Spool, envelopes: Sequence[Envelope]) -> int:
         done = await spool.writer.exclusive(move, bodies=[(envelope.blob, copy) for envelope, copy in staged])
     finally:
         for _, copy in staged:
-            copy.release()
+            release(copy)
     for old, new in done:
         spool.live.remove(old)
         spool.live.add(new)

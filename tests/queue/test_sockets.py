@@ -1,0 +1,181 @@
+"""Over real sockets: TLS when offered, in clear when it fails, and Debian's smtp-sink as a server of somebody else."""
+
+import asyncio
+import datetime
+import os
+import random
+import shutil
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from rookery.base.clock import SystemClock
+from rookery.distribution.delivery.hosts import Hosts, HostSettings
+from rookery.distribution.delivery.outcome import Job, Outcome, Verdict
+from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
+from rookery.management.certificates import make_self_signed
+from rookery.net.dial import dial
+from rookery.net.resolver import MailHost
+from rookery.net.sockets import SocketStream
+from rookery.net.tls import client_context, server_context
+from tests.queue.conftest import Server
+
+BODY = b"Subject: hello\r\n\r\n" + b".a line\r\n" * 1000
+
+
+class Loopback:
+    """Every domain's mail goes to 127.0.0.1."""
+
+    async def mail_hosts(self, domain: str) -> list[MailHost]:
+        return [MailHost(10, f"mx.{domain}")]
+
+    async def addresses(self, host: str) -> list[str]:
+        return ["127.0.0.1"]
+
+
+def delivery(port: int, **facts: object) -> RemoteDelivery:
+    settings = HostSettings("node.test", port=port, tls=client_context(), **facts)  # type: ignore[arg-type]
+    dice = random.Random(1)
+    return RemoteDelivery(Hosts(settings, Loopback(), dial, dice), SystemClock(), dice, RemoteSettings())
+
+
+async def send(remote: RemoteDelivery, count: int = 1) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    finished = asyncio.Event()
+
+    def done(found: list[Outcome]) -> None:
+        outcomes.extend(found)
+        if len(outcomes) == count:
+            finished.set()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield BODY[:3001]
+        yield BODY[3001:]
+
+    for n in range(count):
+        remote.submit(
+            "other.test",
+            Job("ann@node.test", (f"u{n}@other.test",), len(BODY), False, False, "0", "s", None, chunks, done),
+        )
+    async with asyncio.timeout(20):
+        await finished.wait()
+    await remote.close(1.0)
+    return outcomes
+
+
+@pytest.fixture
+async def listen() -> AsyncIterator[Callable[[Server], int]]:
+    servers: list[asyncio.AbstractServer] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def start(server: Server) -> int:
+        class Peer(SocketStream):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                fresh = self.tls is None
+                super().connection_made(transport)
+                if fresh and self.tls is None:
+                    task = asyncio.get_running_loop().create_task(server.serve(self))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+
+        listening = await asyncio.get_running_loop().create_server(Peer, "127.0.0.1", 0)
+        servers.append(listening)
+        return listening.sockets[0].getsockname()[1]
+
+    yield start
+    for listening in servers:
+        listening.close()
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ssl.SSLContext:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_self_signed(certificate, key, ["mx.other.test"], datetime.datetime.now(datetime.UTC))
+    return server_context(certificate, key)
+
+
+async def test_tls_is_used_when_offered(listen, context: ssl.SSLContext) -> None:
+    server = Server("mx.other.test", offers=("PIPELINING", "STARTTLS"), tls=context)
+    (found,) = await send(delivery(await listen(server)))
+    assert found.verdict is Verdict.DONE
+    assert server.encrypted == 1
+    assert server.taken[0].body == BODY
+    assert [command.split(" ")[0] for command in server.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "MAIL"]
+
+
+async def test_in_clear_when_starttls_is_refused(listen, context: ssl.SSLContext) -> None:
+    server = Server("mx.other.test", offers=("STARTTLS",), answers={"STARTTLS": "454 not now"}, tls=context)
+    (found,) = await send(delivery(await listen(server)))
+    assert found.verdict is Verdict.DONE
+    assert (server.encrypted, server.connections) == (0, 1)
+
+
+async def test_in_clear_when_the_handshake_fails(listen) -> None:
+    server = Server("mx.other.test", offers=("STARTTLS",))  # says 220, then goes on in clear
+    (found,) = await send(delivery(await listen(server)))
+    assert found.verdict is Verdict.DONE
+    assert (server.encrypted, server.connections) == (0, 2)
+
+
+async def test_nobody_listens() -> None:
+    (found,) = await send(delivery(1))
+    assert (found.verdict, found.enhanced) == (Verdict.LATER, "4.4.1")
+    assert "127.0.0.1" in found.text
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict"),
+    [
+        ([], Verdict.DONE),
+        (["-e"], Verdict.DONE),  # without ESMTP
+        (["-p"], Verdict.DONE),  # without PIPELINING
+        (["-8"], Verdict.DONE),  # without 8BITMIME
+        (["-Q", "rcpt"], Verdict.LATER),  # 421
+        (["-q", "data"], Verdict.LATER),  # hangs up
+        (["-q", "connect"], Verdict.LATER),
+        (["-r", "rcpt"], Verdict.LATER),  # 4xx
+        (["-f", "rcpt"], Verdict.NEVER),  # 5xx
+        (["-r", "."], Verdict.LATER),
+        (["-f", "."], Verdict.NEVER),
+        (["-f", "ehlo"], Verdict.DONE),
+    ],
+)
+async def test_smtp_sink(options: list[str], verdict: Verdict, unused_tcp_port: int) -> None:
+    found = await with_sink(options, unused_tcp_port, 1)
+    assert [outcome.verdict for outcome in found] == [verdict]
+
+
+async def test_many_messages_to_smtp_sink(unused_tcp_port: int) -> None:
+    found = await with_sink([], unused_tcp_port, 500)
+    assert {outcome.verdict for outcome in found} == {Verdict.DONE}
+
+
+async def with_sink(options: list[str], port: int, count: int) -> list[Outcome]:
+    sink = shutil.which("smtp-sink") or "/usr/sbin/smtp-sink"
+    if not Path(sink).exists():
+        pytest.skip("Debian's postfix is not installed")
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = await asyncio.create_subprocess_exec(sink, *user, *options, f"127.0.0.1:{port}", "100")
+    try:
+        await listening(port)
+        return await send(delivery(port), count)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def listening(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return
