@@ -54,6 +54,10 @@ class MemoryStream(Inbox):
         self._end()
         self._drained()
 
+    @property
+    def gone(self) -> bool:
+        return self._other is None
+
     def _clogged(self) -> bool:
         other = self._other
         return other is not None and len(other._data) > READ_LIMIT

@@ -133,6 +133,10 @@ class SocketStream(Inbox, asyncio.Protocol):
 
     # --- for the inbox
 
+    @property
+    def gone(self) -> bool:
+        return self._transport.is_closing()
+
     def _clogged(self) -> bool:
         return self._clog
 

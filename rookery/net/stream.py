@@ -65,6 +65,11 @@ class Stream(Protocol):
         """True when so much waits for the peer that `drain` would wait too."""
         ...
 
+    @property
+    def gone(self) -> bool:
+        """True when nothing that is written reaches anybody any more: long work for the peer may stop."""
+        ...
+
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was written; at once when little is waiting.
 

@@ -58,6 +58,7 @@ async def fetch(session: Session, command: Fetch) -> bytes:
     if command.changed_since is not None:
         spans = _changed_since(selected, spans, command.changed_since)
     work = _Work(session, selected, make_plan(items))
+    await session.turn()
     try:
         if work.plan.seen and not selected.readonly:
             for start, stop in slices(spans, SEEN_ROWS):

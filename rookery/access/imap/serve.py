@@ -6,7 +6,7 @@ from functools import partial
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.dispatch import handle
 from rookery.access.imap.recent import RecentMarks
-from rookery.access.imap.session import Services, Session, log
+from rookery.access.imap.session import Gone, Services, Session, log
 from rookery.access.imap.settings import ImapSettings
 from rookery.base.clock import Clock
 from rookery.base.ids import short_id
@@ -49,6 +49,11 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
         ending = await pump(
             stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished, pace=Pace()
         )
+    except (Gone, TimeoutError) as ended:  # TimeoutError: a large answer that nobody takes
+        ending = Ending.LOST if isinstance(ended, Gone) else Ending.IDLE
+        log.debug("ended", session=session.id, account=session.user, ending=ending.value)
+        stream.abort()
+    else:
         words = _GOODBYES.get(ending)
         if words is not None:
             stream.write(responses.bye(words))

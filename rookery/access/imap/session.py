@@ -44,6 +44,10 @@ class Services:
     recents: RecentMarks
 
 
+class Gone(Exception):
+    """The client has hung up: what it asked for is of no use to anybody."""
+
+
 class Appending:
     """The message of an APPEND that is arriving. `failed`: why it cannot be kept; the rest is read past."""
 
@@ -120,9 +124,14 @@ class Session:
         self.stream.write(data)
 
     async def turn(self) -> None:
-        """Between slices of long work: wait for a slow client, and let the others have their turn."""
+        """Between slices of long work: wait for a slow client, and let the others have their turn.
+
+        Raises Gone when nobody is there to be answered.
+        """
         if self.stream.unsent:
             await self.stream.drain()
+        if self.stream.gone:
+            raise Gone
         if self.services.clock.monotonic() >= self._turn:
             await asyncio.sleep(0)
             self._turn = self.services.clock.monotonic() + TURN
@@ -245,4 +254,5 @@ class Session:
         return self.appending is not None or bool(self.engine.leftover())
 
     def begin_turn(self) -> None:
+        """At the start of a command that may take long."""
         self._turn = self.services.clock.monotonic() + TURN

@@ -19,6 +19,7 @@ from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.values import Plain
 from rookery.net.memory import MemoryStream, memory_pipe
 from rookery.net.stream import Peer
+from rookery.net.wheel import Wheel
 from rookery.storage.gate import Gate
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.store import Store
@@ -76,8 +77,8 @@ class World:
         finally:
             account.release()
 
-    def connect(self, peer: Peer = HERE) -> "Client":
-        near, far = memory_pipe(client=peer, server=Peer("127.0.0.1", 143))
+    def connect(self, peer: Peer = HERE, wheel: Wheel | None = None) -> "Client":
+        near, far = memory_pipe(wheel=wheel, client=peer, server=Peer("127.0.0.1", 143))
         task = asyncio.create_task(serve_imap(far, self.services))
         self._tasks.append(task)
         return Client(near, task)
@@ -197,9 +198,13 @@ class Client:
 
 @asynccontextmanager
 async def make_world(
-    folder: Path, *accounts: str, imap: ImapSettings | None = None, tls: ssl.SSLContext | None = None
+    folder: Path,
+    *accounts: str,
+    imap: ImapSettings | None = None,
+    tls: ssl.SSLContext | None = None,
+    clock: ManualClock | None = None,
 ) -> AsyncIterator[World]:
-    clock = ManualClock()
+    clock = clock or ManualClock()
     gate = Gate()
     hasher = Hasher()
     directory = open_directory(
