@@ -15,6 +15,7 @@ from rookery.storage.engine import Reader, Transaction
 from rookery.storage.values import Change, Kind, Verb
 
 TAIL_LIMIT = 1_000  # changes an open account keeps in memory
+TAIL_RANGES = 20_000  # ranges of UIDs in all of them
 ROWS_KEPT = 100_000  # change rows of one account; older ones go, whatever their age
 DAYS_KEPT = 90
 ACCOUNTS_PER_SLICE = 200
@@ -62,16 +63,21 @@ def _births(rows: Iterable[tuple[int, int, int, int]], others: list[int]) -> lis
 class Tail:
     """The newest changes of an open account, in memory: everything with a number greater than `start`."""
 
-    __slots__ = ("_changes", "start")
+    __slots__ = ("_changes", "_ranges", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
+        self._ranges = 0
         self._changes: deque[Change] = deque()
 
     def add(self, changes: Iterable[Change]) -> None:
-        self._changes.extend(changes)
-        while len(self._changes) > TAIL_LIMIT:
-            self.start = self._changes.popleft().modseq
+        for change in changes:
+            self._changes.append(change)
+            self._ranges += len(change.uids.ranges)
+        while len(self._changes) > TAIL_LIMIT or self._ranges > TAIL_RANGES:
+            oldest = self._changes.popleft()
+            self._ranges -= len(oldest.uids.ranges)
+            self.start = oldest.modseq
 
     def since(self, since: int, mailbox: int | None) -> list[Change] | None:
         """None: it does not reach back so far."""

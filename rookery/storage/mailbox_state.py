@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from rookery.base.numberset import NumberSet
 from rookery.storage.engine import Reader, Row
 from rookery.storage.flags import ALL_FLAGS
+from rookery.storage.values import Change, Verb
 
 _LARGE = 512  # from here on whole-array arithmetic beats a loop
 _COLUMNS = "SELECT uid, flags, changed FROM presence WHERE account = ? AND mailbox = ?"
@@ -55,6 +56,13 @@ class MailboxState:
         self.uids.extend([row[0] for row in fresh])
         self.flags.extend([row[1] for row in fresh])
         self.modseqs.extend([row[2] for row in fresh])
+
+    def apply(self, change: Change) -> None:
+        """Flags and removals; births are read from the database (`add_rows`), for a copy brings its flags along."""
+        if change.verb is Verb.CHANGED:
+            self.assign(change.uids, change.added, change.removed, change.modseq)
+        elif change.verb is Verb.DESTROYED:
+            self.remove(change.uids)
 
     def assign(self, uids: NumberSet, added: int, removed: int, modseq: int) -> None:
         """flags = (flags & ~removed) | added; UIDs that are gone are passed over."""

@@ -8,8 +8,6 @@ short read transaction; writes go to the store's writer.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, BlobId
@@ -21,6 +19,7 @@ from rookery.storage.copy import Copy
 from rookery.storage.engine import Reader
 from rookery.storage.expunge import Expunge
 from rookery.storage.flags import SetFlags
+from rookery.storage.home import Home
 from rookery.storage.mailbox_state import MailboxState, read_all, read_next, read_range
 from rookery.storage.mailboxes import CreateMailbox, DeleteMailbox, RenameMailbox, SetSubscribed
 from rookery.storage.names import canonical
@@ -32,7 +31,6 @@ from rookery.storage.operations import (
     RENAME_MAILBOX,
     SET_FLAGS,
     SET_SUBSCRIBED,
-    Operation,
 )
 from rookery.storage.schema import ACTIVE
 from rookery.storage.staging import Staged
@@ -54,9 +52,6 @@ from rookery.storage.values import (
     Verb,
 )
 
-A = TypeVar("A")
-R = TypeVar("R")
-
 ROWS_PER_READ = 10_000  # of one short read while a mailbox is loaded piece by piece
 STATES_KEPT = 8  # mailboxes whose arrays stay in memory although no session has them selected
 
@@ -70,28 +65,6 @@ _PRESENCES = (
     " FROM presence p JOIN email e ON e.account = p.account AND e.email = p.email"
     " WHERE p.account = ? AND p.mailbox = ? AND p.uid BETWEEN ? AND ? ORDER BY p.uid"
 )
-
-
-class Home(Protocol):
-    """What an open account needs of its store."""
-
-    def read(self) -> AbstractContextManager[Reader]: ...
-
-    async def perform(self, operation: Operation[A, R], item: A, *, messages: int = 0) -> R: ...
-
-    async def append(self, item: Append) -> Appended: ...
-
-    def blob(self, blob: BlobId, offset: int, length: int | None) -> bytes: ...
-
-    def blobs_many(self, blobs: Sequence[BlobId]) -> list[bytes]: ...
-
-    def blob_chunks(self, blob: BlobId) -> Iterator[bytes]: ...
-
-    def derived_get(self, number: int, kind: str, emails: Collection[int]) -> dict[int, bytes]: ...
-
-    def derived_put(self, number: int, kind: str, values: Mapping[int, bytes]) -> None: ...
-
-    def release_account(self, account: "OpenAccount") -> None: ...
 
 
 class OpenAccount:
@@ -124,10 +97,13 @@ class OpenAccount:
         self.holders = 0
         self.idle_since = 0.0
         self.removed = False
+        self.modseq = 0
         self._states: dict[int, MailboxState] = {}
         self._loading: dict[int, list[Change]] = {}
         self._watchers: dict[int, Callable[[], None]] = {}
         self._watched = 0
+        self._mailboxes: dict[int, Mailbox] = {}
+        self._by_name: dict[str, int] = {}
         with home.read() as reader:
             self._read_names(reader)
             self.modseq = self._read_counters(reader)
@@ -156,9 +132,12 @@ class OpenAccount:
     def _read_counters(self, reader: Reader) -> int:
         """Fills mailboxes and usage; returns the change number."""
         counters = {row[0]: Counter(*row) for row in reader.rows(_COUNTERS, self._number)}
-        whole = counters[WHOLE]
+        whole = counters.get(WHOLE)
+        if whole is None:  # the account was removed, and its rows are purged
+            self._mailboxes, self._by_name = {}, {}
+            return self.modseq
         self._usage = Usage(whole.size, whole.messages, self._usage.size_limit, self._usage.message_limit)
-        self._mailboxes: dict[int, Mailbox] = {}
+        self._mailboxes = {}
         for number, name, use in reader.rows(f"{_NAMES} ORDER BY mailbox", self._number):
             special = SpecialUse(use) if use else None
             self._mailboxes[number] = _mailbox(counters[number], name, special, name in self._subscriptions)
@@ -217,7 +196,7 @@ class OpenAccount:
         if state is None:
             return
         if change.kind is Kind.MESSAGE:
-            _alter(state, change)
+            state.apply(change)
         elif change.verb is Verb.DESTROYED:
             state.replace(())
             del self._states[change.mailbox]
@@ -321,7 +300,7 @@ class OpenAccount:
             del self._loading[number]
         if number in self._mailboxes and number not in self._states:
             for change in pending:  # made meanwhile; what the rows already show does no harm twice
-                _alter(state, change)
+                state.apply(change)
             self._keep(state)
 
     def _keep(self, state: MailboxState) -> None:
@@ -478,13 +457,6 @@ def _mailbox(counter: Counter, name: str, use: SpecialUse | None, subscribed: bo
         subscribed,
         use,
     )
-
-
-def _alter(state: MailboxState, change: Change) -> None:
-    if change.verb is Verb.CHANGED:
-        state.assign(change.uids, change.added, change.removed, change.modseq)
-    elif change.verb is Verb.DESTROYED:
-        state.remove(change.uids)
 
 
 def _union(parts: list[NumberSet]) -> NumberSet:

@@ -63,8 +63,8 @@ OCTETS_PER_MESSAGE = 160  # what touching one message weighs beside the octets o
 class StoreSettings:
     """keep_expunged: seconds until the body of an expunged message goes. waiting: octets of work, beyond it callers
     wait. changes_days, changes_rows: how far an account's change log reaches back. deliveries_days: delivery ids are
-    forgotten then, whatever the queue says. idle: seconds an account stays in memory without a session. ballast: octets
-    of disk kept back for removing."""
+    forgotten then, whatever the queue says. idle, idle_accounts: seconds an account stays in memory without a session,
+    and how many such at most. ballast: octets of disk kept back for removing."""
 
     keep_expunged: int = 86_400
     waiting: int = 256 << 20
@@ -72,6 +72,7 @@ class StoreSettings:
     changes_rows: int = 100_000
     deliveries_days: int = 30
     idle: float = 300.0
+    idle_accounts: int = 5_000
     ballast: int = 16 << 20
 
 
@@ -105,6 +106,7 @@ class Store:
         self._random = random
         self._ballast = ballast
         self._open: dict[AccountId, OpenAccount] = {}
+        self._idle: dict[AccountId, OpenAccount] = {}  # those without a session, the longest idle first
         self._lost: set[AccountId] = set()
         self._shared: dict[int, tuple[BlobId, int]] = {}  # bodies in flight, by id() of what is staged: blob, uses
         self._batching = StoreBatching(clock, self._open, self._advance, self._lose)
@@ -169,25 +171,36 @@ class Store:
         """The one OpenAccount that all sessions of the account share; `release` it. Raises NOT_FOUND."""
         found = self._open.get(account)
         if found is None:
-            found = OpenAccount(self, account)
-            self._open[account] = found
-            found.reload()  # from now on batches report to it; what was committed in between is in here
+            # A batch that ran before this and is committed after it reports without details, and is read again.
+            found = self._open[account] = OpenAccount(self, account)
         elif found.removed:
             raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
+        self._idle.pop(account, None)
         found.holders += 1
         return found
 
     def release_account(self, account: OpenAccount) -> None:
         account.holders -= 1
+        if account.holders > 0:
+            return
         account.idle_since = self.clock.monotonic()
-        if account.removed and account.holders <= 0:
-            self._open.pop(account.account, None)
+        self._idle[account.account] = account
+        if account.removed:
+            self._forget(account)
+        elif len(self._idle) > self.settings.idle_accounts:
+            self._forget(next(iter(self._idle.values())))
+
+    def _forget(self, account: OpenAccount) -> None:
+        self._idle.pop(account.account, None)
+        self._open.pop(account.account, None)
 
     def close_idle_accounts(self) -> int:
         """Forget what nobody has used for a while; returns how many are still in memory."""
         oldest = self.clock.monotonic() - self.settings.idle
-        for account in [a for a in self._open.values() if a.holders <= 0 and a.idle_since <= oldest]:
-            del self._open[account.account]
+        for account in list(self._idle.values()):  # in order of their last use
+            if account.idle_since > oldest:
+                break
+            self._forget(account)
         return len(self._open)
 
     def _advance(self, made: dict[AccountId, Progress]) -> None:
