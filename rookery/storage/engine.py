@@ -9,8 +9,18 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
+from rookery.base.errors import RookeryError
+
 Value: TypeAlias = int | float | str | bytes | None
 Row: TypeAlias = tuple[Any, ...]
+
+
+class KeyExists(Exception):
+    """A statement met a key that is there. The transaction goes on only from a savepoint around the statement."""
+
+
+class EngineFailed(RookeryError):
+    """The database itself cannot go on: DISK_FULL, UNAVAILABLE, BUSY or CORRUPT. The open transaction is gone."""
 
 
 class Reader(Protocol):

@@ -4,6 +4,7 @@ A commit is durable when it returns. Only this file knows SQLite.
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import apsw
 
-from rookery.base.errors import Cause, RookeryError
-from rookery.storage.engine import Row, Transaction, Value
+from rookery.base.errors import Cause
+from rookery.storage.engine import EngineFailed, KeyExists, Row, Transaction, Value
+from rookery.storage.files import DiskFiles
 from rookery.storage.filesystems import refuse_network
 from rookery.storage.migrations import Migration, current, migrate
 
@@ -22,47 +24,91 @@ MAP_OCTETS = 256 * 1024 * 1024
 CHECKPOINT_PAGES = 4_000  # of the WAL (16 MB) before a checkpoint is asked for
 TRUNCATE_PAGES = 64_000  # then writers wait until the WAL is empty
 POOL = 8  # idle reading connections kept
+KEYS = 512  # most keys in one SELECT: bounds its parameters, and how many different statements there are
+STATEMENTS = 300  # prepared and kept, of each connection
+
+# A rule's own mistake (a wrong statement, a broken constraint) is not the database's failure: it goes on as it is.
+_MISTAKES = (apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, apsw.BindingsError, apsw.RangeError)
+_KEYS_TAKEN = frozenset(
+    {apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_ROWID}
+)
 
 
-def translated(error: apsw.Error | OSError) -> RookeryError:
-    """What a failed statement means to the caller."""
+def translated(error: apsw.Error | OSError) -> EngineFailed:
+    """What a failure of the database means to the caller."""
     if isinstance(error, apsw.FullError):
-        return RookeryError(Cause.DISK_FULL, "the disk of the database is full")
+        return EngineFailed(Cause.DISK_FULL, "the disk of the database is full")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return RookeryError(Cause.CORRUPT, f"the database is damaged: {error}")
-    if isinstance(error, apsw.ConstraintError):
-        return RookeryError(Cause.CONFLICT, f"a row is there already: {error}")
-    return RookeryError(Cause.UNAVAILABLE, f"the database cannot be used now: {type(error).__name__}: {error}")
+        return EngineFailed(Cause.CORRUPT, f"the database is damaged: {error}")
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return EngineFailed(Cause.BUSY, f"the database is in use: {error}")
+    return EngineFailed(Cause.UNAVAILABLE, f"the database cannot be used now: {type(error).__name__}: {error}")
+
+
+@functools.lru_cache(1000)
+def _selection(table: str, columns: tuple[str, ...], keys: tuple[str, ...], count: int) -> str:
+    start = f"SELECT {','.join(columns)} FROM {table} WHERE "
+    if len(keys) == 1:
+        return f"{start}{keys[0]} IN ({','.join('?' * count)})"
+    one = f"({','.join('?' * len(keys))})"
+    return f"{start}({','.join(keys)}) IN (VALUES {','.join([one] * count)})"
 
 
 class SqliteReader:
-    """Reads on one connection; also the reading half of a transaction."""
+    """Reads on one connection; also the reading half of a transaction.
 
-    __slots__ = ("connection",)
+    `failure`: the database's error that ended the transaction. SQLite may then have rolled it back by itself, so that a
+    later statement would be committed alone: there is none, each raises the same error again.
+    """
+
+    __slots__ = ("connection", "failure")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self.failure: EngineFailed | None = None
 
     def rows(self, sql: str, *values: Value) -> list[Row]:
-        try:
-            return self.connection.execute(sql, values).fetchall()
-        except apsw.Error as error:
-            raise translated(error) from error
+        return self._execute(sql, values)
 
     def row(self, sql: str, *values: Value) -> Row | None:
+        if self.failure is not None:
+            raise self.failure
         try:
-            return next(iter(self.connection.execute(sql, values)), None)
-        except apsw.Error as error:
-            raise translated(error) from error
+            return self.connection.execute(sql, values).fetchone()
+        except (apsw.Error, OSError, MemoryError) as error:
+            raise self._failed(error) from error
 
     def select_many(
         self, table: str, columns: Sequence[str], keys: Sequence[str], values: Sequence[Sequence[Value]]
     ) -> list[Row]:
-        sql = f"SELECT {','.join(columns)} FROM {table} WHERE {' AND '.join(f'{k}=?' for k in keys)}"
+        found: list[Row] = []
+        for start in range(0, len(values), KEYS):
+            part = values[start : start + KEYS]
+            count = 1 << (len(part) - 1).bit_length()  # few different statements; the last key fills up
+            flat = [value for key in part for value in key]
+            flat.extend(list(part[-1]) * (count - len(part)))
+            found += self._execute(_selection(table, tuple(columns), tuple(keys), count), flat)
+        return found
+
+    def _execute(self, sql: str, values: Sequence[Value]) -> list[Row]:
+        if self.failure is not None:
+            raise self.failure
         try:
-            return self.connection.executemany(sql, values).fetchall()
-        except apsw.Error as error:
-            raise translated(error) from error
+            return self.connection.execute(sql, values).fetchall()
+        except (apsw.Error, OSError, MemoryError) as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        if isinstance(error, _MISTAKES):
+            if isinstance(error, apsw.ConstraintError) and getattr(error, "extendedresult", 0) in _KEYS_TAKEN:
+                return KeyExists(str(error))
+            return error
+        self.failure = translated(error) if isinstance(error, apsw.Error | OSError) else _no_memory()
+        return self.failure
+
+
+def _no_memory() -> EngineFailed:
+    return EngineFailed(Cause.UNAVAILABLE, "the database cannot be used now: no memory")
 
 
 class SqliteTransaction(SqliteReader):
@@ -71,17 +117,17 @@ class SqliteTransaction(SqliteReader):
     __slots__ = ()
 
     def run(self, sql: str, *values: Value) -> int:
-        try:
-            self.connection.execute(sql, values)
-        except apsw.Error as error:
-            raise translated(error) from error
-        return self.connection.changes()
+        before = self.connection.total_changes()
+        self._execute(sql, values)
+        return self.connection.total_changes() - before
 
     def _many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        if self.failure is not None:
+            raise self.failure
         try:
             self.connection.executemany(sql, rows)
-        except apsw.Error as error:
-            raise translated(error) from error
+        except (apsw.Error, OSError, MemoryError) as error:
+            raise self._failed(error) from error
 
     def insert_many(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]], *, keep_existing: bool = False
@@ -102,8 +148,15 @@ class SqliteTransaction(SqliteReader):
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
-        with self.connection:
+        self._execute("SAVEPOINT item", ())
+        try:
             yield
+        except BaseException:
+            if self.failure is None:
+                self._execute("ROLLBACK TO item", ())
+                self._execute("RELEASE item", ())
+            raise
+        self._execute("RELEASE item", ())
 
 
 class SqliteDatabase:
@@ -122,22 +175,36 @@ class SqliteDatabase:
         self._synchronous = synchronous
         self._idle: list[apsw.Connection] = []
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._closed = False
         self._checkpoint_wanted = threading.Event()
         self._pages = 0
         refuse_network(path.parent)
+        self._writer = self._connect()
         try:
-            self._writer = self._connect()
             self._migrate(migrations)
-        except apsw.Error as error:
-            raise translated(error) from error
+        except BaseException:
+            self._writer.close(True)
+            raise
         self._checkpointer: threading.Thread | None = None
         if vfs is None:
             self._checkpointer = threading.Thread(target=self._checkpoint, name=f"checkpoint {path.name}", daemon=True)
             self._checkpointer.start()
 
     def _connect(self) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), vfs=self._vfs)
+        """Raises EngineFailed."""
+        try:
+            connection = apsw.Connection(str(self.path), vfs=self._vfs, statementcachesize=STATEMENTS)
+        except apsw.Error as error:
+            raise translated(error) from error
+        try:
+            self._prepare(connection)
+        except apsw.Error as error:
+            connection.close(True)
+            raise translated(error) from error
+        return connection
+
+    def _prepare(self, connection: apsw.Connection) -> None:
         connection.set_busy_timeout(BUSY_MS)
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute(f"PRAGMA synchronous={self._synchronous}").fetchall()
@@ -148,38 +215,34 @@ class SqliteDatabase:
             connection.execute(f"PRAGMA mmap_size={MAP_OCTETS}").fetchall()
         connection.wal_autocheckpoint(0)
         connection.set_wal_hook(self._grown)
-        return connection
 
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         if not migrations:
             return
-        with self._transaction(self._writer) as tx:
+        with self.write() as tx:
             have = current(tx, self.path.name, migrations)
         if have >= migrations[-1].version:
             return
         if have:
             self.backup(self.path.with_name(f"{self.path.name}.schema-{have}"))
-        with self._transaction(self._writer) as tx:
+        with self.write() as tx:
             migrate(tx, self.path.name, migrations)
 
     # --- writing ---
 
     @contextlib.contextmanager
-    def _transaction(self, connection: apsw.Connection) -> Iterator[SqliteTransaction]:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except apsw.Error as error:
-            raise translated(error) from error
-        try:
-            yield SqliteTransaction(connection)
-        except BaseException:
-            self._roll_back(connection)
-            raise
-        try:
-            connection.execute("COMMIT")
-        except apsw.Error as error:
-            self._roll_back(connection)
-            raise translated(error) from error
+    def write(self) -> Iterator[Transaction]:
+        """The next write transaction; others wait for its end. Raises EngineFailed when it cannot begin or commit."""
+        with self._writing:
+            connection = self._writer
+            tx = SqliteTransaction(connection)
+            tx.rows("BEGIN IMMEDIATE")
+            try:
+                yield tx
+                tx.rows("COMMIT")  # raises what ended the transaction, should a rule have passed over it
+            except BaseException:
+                self._roll_back(connection)
+                raise
 
     @staticmethod
     def _roll_back(connection: apsw.Connection) -> None:
@@ -187,20 +250,15 @@ class SqliteDatabase:
             with contextlib.suppress(apsw.Error):
                 connection.execute("ROLLBACK")
 
-    def write(self) -> contextlib.AbstractContextManager[Transaction]:
-        return self._transaction(self._writer)
-
     def reopen(self) -> None:
         """After a failed flush nothing that this connection believes is trusted: begin again from the files."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in (*idle, self._writer):
-            with contextlib.suppress(apsw.Error):
-                connection.close(True)
-        try:
+        with self._writing:
+            with self._lock:
+                idle, self._idle = self._idle, []
+            for connection in (*idle, self._writer):
+                with contextlib.suppress(apsw.Error):
+                    connection.close(True)
             self._writer = self._connect()
-        except apsw.Error as error:
-            raise translated(error) from error
 
     # --- reading ---
 
@@ -208,12 +266,12 @@ class SqliteDatabase:
     def read(self) -> Iterator[SqliteReader]:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect()
         try:
-            if connection is None:
-                connection = self._connect()
-                connection.execute("PRAGMA query_only=ON").fetchall()
             connection.execute("BEGIN")
         except apsw.Error as error:
+            connection.close(True)
             raise translated(error) from error
         try:
             yield SqliteReader(connection)
@@ -227,19 +285,23 @@ class SqliteDatabase:
                 connection.close(True)
 
     def backup(self, target: Path) -> None:
-        """A consistent copy of this moment, while readers and the writer go on."""
-        target.unlink(missing_ok=True)
+        """A consistent copy of this moment, on the disk when this returns. Readers and the writer go on."""
+        source = self._connect()
         try:
-            source, copy = apsw.Connection(str(self.path), vfs=self._vfs), apsw.Connection(str(target))
-            source.set_busy_timeout(BUSY_MS)
-            with copy.backup("main", source, "main") as work:
-                while not work.done:
-                    work.step(1024)
-            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
-            copy.close()
-            source.close()
-        except apsw.Error as error:
+            target.unlink(missing_ok=True)
+            copy = apsw.Connection(str(target))
+            try:
+                copy.execute("PRAGMA synchronous=FULL").fetchall()
+                with copy.backup("main", source, "main") as work:
+                    work.step(-1)  # in one go: between two steps another's commit would make it begin anew
+                copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+            finally:
+                copy.close()
+            DiskFiles().sync_folder(target.parent)
+        except (apsw.Error, OSError) as error:
             raise translated(error) from error
+        finally:
+            source.close(True)
 
     def problems(self) -> list[str]:
         """What SQLite's own check finds wrong; empty when all is well."""
@@ -263,8 +325,9 @@ class SqliteDatabase:
             self._checkpoint_wanted.clear()
             if self._closed:
                 break
-            with contextlib.suppress(apsw.Error):  # a busy or full disk: the next commit asks again
-                connection = connection or self._connect()
+            with contextlib.suppress(apsw.Error, EngineFailed):  # a busy or full disk: the next commit asks again
+                if connection is None:
+                    connection = self._connect()
                 large = self._pages > TRUNCATE_PAGES
                 mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if large else apsw.SQLITE_CHECKPOINT_PASSIVE
                 connection.wal_checkpoint(mode=mode)
