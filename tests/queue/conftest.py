@@ -130,7 +130,11 @@ class _Conversation:
             body, self.data = self.data[:size], self.data[size:]
             self.end(body)
         elif verb == "STARTTLS":
-            if self.say("STARTTLS", "220 go on").startswith("220") and self.server.tls is not None:
+            if self.say("STARTTLS", "220 go on").startswith("220"):
+                if self.server.tls is None:
+                    await self.more()
+                    self.stream.write(b"500 what was that?\r\n")
+                    raise _Gone
                 await self.stream.start_tls(self.server.tls, server_side=True)
                 self.server.encrypted += 1
         elif verb == "QUIT":
