@@ -15,7 +15,7 @@ from typing import TypeAlias
 from rookery.base.log import logger
 from rookery.net.limits import Admission, Admissions, ConnectionLimits, Refused, Total
 from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME, SocketStream, nothing
-from rookery.net.stream import Peer, Stream
+from rookery.net.stream import Interrupted, Peer, Stream
 from rookery.net.wheel import Wheel, shared_wheel
 from rookery.wire.proxy import NotProxy, ProxyHeader, read_header
 
@@ -175,6 +175,8 @@ class Listener:
             stream.interrupt()
         try:
             await self._serve(stream)
+        except Interrupted:
+            pass  # it had no last word
         finally:
             stream.close()
 
