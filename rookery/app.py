@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvloop
@@ -29,10 +28,12 @@ from rookery.base.config import Config, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import demo as demo_site
+from rookery.management.certificates import expires
 from rookery.management.control import ControlServer
 from rookery.management.http import HttpServer, Page
 from rookery.management.mailing import smtp_settings
 from rookery.management.metrics import Gauge, Metrics
+from rookery.management.node_log import direct_log, log_unhandled
 from rookery.management.notify import notify
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_settings, check_tls, ports
@@ -50,6 +51,7 @@ from rookery.storage.gate import Gate
 LISTENERS = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")
 MAINTAIN_EVERY = 1.0  # seconds between two slices of the store's upkeep
 LOOK_EVERY = 60.0  # seconds between two looks for accounts whose time is over, or that are half made
+CHECK_EVERY = 86_400.0  # seconds between two looks at the certificate, which warn 14 days before its end
 TLS_FROM_THE_START = frozenset({"submissions", "imaps"})
 WITH_LOGIN = frozenset({"submission", "submissions", "imap", "imaps"})
 REFUSALS = {
@@ -132,7 +134,7 @@ class Node:
 
     async def run(self, before_ready: Callable[[Parts], Awaitable[None]] | None) -> None:
         """Serve until SIGTERM or SIGINT. Raises RookeryError when it cannot start."""
-        asyncio.get_running_loop().set_exception_handler(_log_unhandled)
+        asyncio.get_running_loop().set_exception_handler(log_unhandled)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close_listeners)
             if must_become(self.config.site.user):
@@ -245,6 +247,11 @@ class Node:
                 ("connections", "Open connections, by listener.", dict(self.connections())),
                 ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
                 ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),
+                (
+                    "certificate_end_seconds",
+                    "When the certificate ends, UTC; 0: unreadable.",
+                    {"": self._certificate_end()},
+                ),
                 ("started_seconds", "When the node was started, UTC.", {"": self.started}),
             ]
 
@@ -259,6 +266,12 @@ class Node:
             except OSError as error:
                 raise RookeryError(Cause.UNAVAILABLE, f"http.port: {error.strerror or error}") from error
             stack.push_async_callback(http.close)
+
+    def _certificate_end(self) -> float:
+        try:
+            return expires(self.site.path(self.config.tls.certificate)).timestamp()
+        except (OSError, ValueError):
+            return 0.0
 
     # --- SIGHUP ---
 
@@ -285,10 +298,16 @@ class Node:
     # --- by itself ---
 
     async def _maintain(self, parts: Parts) -> None:
-        """The store's upkeep every second; accounts whose time is over, or that are half made, now and then."""
+        """The store's upkeep every second; now and then accounts whose time is over or that are half made, and daily
+        the certificate."""
         look_due = parts.clock.monotonic() + LOOK_EVERY
+        check_due = parts.clock.monotonic() + CHECK_EVERY
         while True:
             await parts.store.maintain()
+            if parts.clock.monotonic() >= check_due:
+                check_due = parts.clock.monotonic() + CHECK_EVERY
+                for problem in check_tls(self.site, self.config, parts.clock.wall()):
+                    _log.warning("check", what=str(problem))
             if parts.clock.monotonic() >= look_due:
                 look_due = parts.clock.monotonic() + LOOK_EVERY
                 try:
@@ -321,23 +340,6 @@ class Node:
             await asyncio.wait(tasks)
 
 
-def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What no task took: a mistake of ours. It costs one connection or request, and gets a line with its place."""
-    error = context.get("exception")
-    _log.error(
-        "unhandled", what=str(context.get("message", "")), error=f"{type(error).__name__}: {error}", at=place(error)
-    )
-
-
-def place(error: BaseException | None) -> list[str]:
-    """Where it was raised, innermost last: file and line, nothing of the data."""
-    places, step = [], error.__traceback__ if error is not None else None
-    while step is not None:
-        places.append(f"{step.tb_frame.f_code.co_filename.rpartition('rookery/')[2]}:{step.tb_lineno}")
-        step = step.tb_next
-    return places[-5:]
-
-
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
@@ -361,18 +363,6 @@ def imap_settings(config: Config) -> ImapSettings:
         append_limit=config.smtp.message_size,
         plaintext_from_loopback=config.auth.plaintext_on_loopback,
     )
-
-
-def direct_log(site: Site, config: Config) -> None:
-    """Send the log where the settings say, reopening its file. Raises RookeryError when that cannot be had."""
-    settings = config.log
-    path = site.path(settings.file) if settings.file else None
-    try:
-        log.direct(log.Format(settings.format.value), path)
-    except OSError as error:
-        raise RookeryError(Cause.UNAVAILABLE, f"log.file: {path}: {error.strerror or error}") from error
-    levels = {name: log.Level[level.value.upper()] for name, level in settings.levels}
-    log.set_levels(log.Level[settings.level.value.upper()], levels)
 
 
 # --- what the command calls -------------------------------------------------------------------------------------------

@@ -223,6 +223,7 @@ def test_health_status_and_metrics(site: RunningSite) -> None:
         'rookery_accepted_total{listener="smtp"} 1.0',
         'rookery_deliveries_total{fate="delivered"} 1.0',
         'rookery_logins_total{result="good"}',
+        "rookery_certificate_end_seconds 2.",
         'rookery_failures_total{fault="us"} 0.0',
     ):
         assert name in text
