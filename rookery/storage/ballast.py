@@ -5,13 +5,14 @@ several times over.
 """
 
 import contextlib
+import os
 from pathlib import Path
 
 from rookery.storage.files import Files
 
 OCTETS = 16 * 1024 * 1024
 ROOM = 4  # times its size that must be free before it is made again
-_BLOCK = b"\0" * (1024 * 1024)
+_BLOCK = 1024 * 1024
 
 
 class Ballast:
@@ -24,13 +25,22 @@ class Ballast:
 
     @property
     def held(self) -> bool:
-        return self._path.name in self._files.names(self._path.parent)
+        try:
+            file = self._files.open_read(self._path)
+        except OSError:
+            return False
+        try:
+            return file.size() >= self._octets
+        finally:
+            file.close()
 
     def drop(self) -> bool:
         """Give the room up; True when there was some."""
         if not self.held:
             return False
         self._files.unlink(self._path)
+        with contextlib.suppress(OSError):
+            self._files.sync_folder(self._path.parent)  # a journalling file system frees the room only now
         return True
 
     def restore(self) -> bool:
@@ -41,10 +51,11 @@ class Ballast:
         with contextlib.suppress(OSError):
             if self._files.free_octets(folder) < self._octets * ROOM:
                 return False
+            self._files.unlink(self._path)  # left half-made by a crash
             file = self._files.create(self._path)
             try:
-                for _ in range(self._octets // len(_BLOCK)):
-                    file.append([_BLOCK])
+                for written in range(0, self._octets, _BLOCK):  # random: zeros would get no room where disks compress
+                    file.append([os.urandom(min(_BLOCK, self._octets - written))])
                 file.flush()
             finally:
                 file.close()

@@ -5,6 +5,7 @@ them. Reading is safe from any thread. Which blobs are alive is the index's busi
 """
 
 import contextlib
+import errno
 import threading
 import zlib
 from collections import OrderedDict
@@ -13,11 +14,13 @@ from pathlib import Path
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
+from rookery.base.log import logger
 from rookery.storage.files import File, Files
 from rookery.storage.segments import (
     DEFLATE,
     HEADER,
     IDENTITY,
+    MAGIC,
     Health,
     Place,
     Record,
@@ -26,6 +29,7 @@ from rookery.storage.segments import (
     good_end,
     header,
     scan,
+    sound_after,
 )
 from rookery.storage.staging import CHUNK, Staged, Staging, StagingArea
 
@@ -40,8 +44,11 @@ BLOB_TABLE = (
 LARGE = 1024 * 1024  # octets from which a body stays a file of its own
 SEGMENT_LIMIT = 128 * 1024 * 1024  # octets after which the next segment is begun
 OPEN_FILES = 64
+CHECKED = 256  # large blobs of which it is remembered that they are good
 GAP = 16 * 1024  # octets between two wanted records that are read along rather than passed over
 RUN = 1024 * 1024  # octets of several records read in one piece
+
+log = logger("blobs")
 
 
 class LookAgain(Exception):
@@ -50,8 +57,6 @@ class LookAgain(Exception):
 
 def no_space(error: OSError) -> RookeryError:
     """What a failed file operation means to the caller."""
-    import errno
-
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RookeryError(Cause.DISK_FULL, "the disk of the message store is full")
     return RookeryError(Cause.UNAVAILABLE, f"the message store cannot be written now: {error.strerror}")
@@ -71,6 +76,7 @@ class BlobStore:
             files.make_folder(made)
         self._area = StagingArea(folder / "staging", files)
         self._open: OrderedDict[str, File] = OrderedDict()
+        self._checked: OrderedDict[BlobId, None] = OrderedDict()  # large ones, whose checksum was right
         self._lock = threading.Lock()
         numbers = self.segments()
         self._number = numbers[-1] if numbers else 0
@@ -82,17 +88,19 @@ class BlobStore:
         return self._segments / f"{number:08d}.seg"
 
     def _cut_torn_tail(self, known: int) -> None:
-        """Go on behind the last good record of the newest segment, unless it cannot be written."""
+        """Go on behind the last good record of the newest segment, unless it is full, damaged or cannot be written."""
         try:
             file = self._files.open_append(self._name(self._number))
         except OSError:
             return
         end = max(good_end(file, self._number), min(known, file.size()))
-        if end >= SEGMENT_LIMIT:
-            file.close()
-            return
         try:
             if end < file.size():
+                if sound_after(file, end):  # not a torn tail but damage: what lies behind it may be somebody's mail
+                    log.error("segment-damaged", segment=self._number, offset=end)
+                    file.close()
+                    return
+                log.info("tail-cut", segment=self._number, octets=file.size() - end)
                 file.truncate(end)
                 file.flush()
         except OSError:
@@ -108,45 +116,55 @@ class BlobStore:
     def put_batch(self, items: Sequence[tuple[BlobId, Staged]]) -> Mapping[BlobId, Place]:
         """Make all durable, with one flush for those in segments. Raises RookeryError; then none is."""
         places: dict[BlobId, Place] = {}
-        pieces: list[bytes] = []
+        small: list[tuple[BlobId, Staged]] = []
         try:
-            file = self._appendable()
-            offset = file.size()
             for blob, staged in items:
                 if staged.size >= LARGE:
                     places[blob] = self._put_large(blob, staged)
-                    continue
-                body, codec = staged.pieces(), IDENTITY
-                if self._compress:
-                    body, codec = [zlib.compress(b"".join(body), 1)], DEFLATE
-                length = sum(map(len, body))
-                pieces.append(header(blob, codec, length, checksum(codec, blob, body)))
-                pieces += body
-                places[blob] = Place(self._number, offset + HEADER.size, length, codec)
-                offset += HEADER.size + length
-            if pieces:
-                before = file.size()
-                try:
-                    file.append(pieces)
-                except OSError:
-                    file.truncate(before)  # not flushed, not known to anybody
-                    raise
-                file.flush()
+                else:
+                    small.append((blob, staged))
+            if small:
+                self._put_small(self._appendable(), small, places)
         except OSError as error:
-            # After a failed flush the kernel may have dropped what it could not write: this segment is never
-            # appended to again. What was acknowledged in it is durable and stays readable.
-            self.seal()
             raise no_space(error) from error
         return places
+
+    def _put_small(self, file: File, items: Sequence[tuple[BlobId, Staged]], places: dict[BlobId, Place]) -> None:
+        pieces: list[bytes] = []
+        before = offset = file.size()
+        for blob, staged in items:
+            body, codec = staged.pieces(), IDENTITY
+            if self._compress:
+                body, codec = [zlib.compress(b"".join(body), 1)], DEFLATE
+            length = sum(map(len, body))
+            pieces.append(header(blob, codec, length, checksum(codec, blob, body)))
+            pieces += body
+            places[blob] = Place(self._number, offset + HEADER.size, length, codec)
+            offset += HEADER.size + length
+        try:
+            file.append(pieces)
+        except OSError:
+            try:
+                file.truncate(before)  # not flushed, not known to anybody
+            except OSError:
+                self.seal()
+            raise
+        try:
+            file.flush()
+        except OSError:
+            # The kernel may have dropped what it could not write: this segment is never appended to again. What was
+            # acknowledged in it is durable and stays readable.
+            self.seal()
+            raise
 
     def _appendable(self) -> File:
         if self._current is not None and self._current.size() >= SEGMENT_LIMIT:
             self.seal()
         if self._current is None:
-            number = max([self._number, *self.segments()], default=0) + 1
-            self._current = self._files.create(self._name(number))
-            self._number = number
+            self._number = max([self._number, *self.segments()], default=0) + 1
+            file = self._files.create(self._name(self._number))
             self._files.sync_folder(self._segments)
+            self._current = file
         return self._current
 
     def _put_large(self, blob: BlobId, staged: Staged) -> Place:
@@ -181,12 +199,15 @@ class BlobStore:
     # --- reading (any thread) ---
 
     def read(self, blob: BlobId, place: Place, offset: int = 0, length: int | None = None) -> bytes:
-        """A blob or a part of it. A whole blob is checked: CORRUPT names it. Raises LookAgain, RookeryError."""
+        """A blob or a part of it, checked: CORRUPT names a rotten one. Raises LookAgain, RookeryError."""
         if place.codec == DEFLATE:
-            data = self._whole(blob, place)
-            return data[offset : None if length is None else offset + length]
+            return _part(self._whole(blob, place), offset, length)
+        if place.segment:
+            body = self._whole(blob, place)
+            return body if offset == 0 and (length is None or length >= place.length) else _part(body, offset, length)
         if offset == 0 and (length is None or length >= place.length):
             return self._whole(blob, place)
+        self._check_large(blob, place)
         wanted = place.length - offset if length is None else min(length, place.length - offset)
         return self._at(blob, place, place.offset + offset, max(0, wanted))
 
@@ -219,14 +240,33 @@ class BlobStore:
         if place.length <= CHUNK or place.codec == DEFLATE:
             yield self.read(blob, place)
             return
-        crc = HEADER.unpack(self._at(blob, place, place.offset - HEADER.size, HEADER.size))[2]
-        value = zlib.crc32(blob, place.codec)
+        yield from self._pieces(blob, place)
+
+    def _pieces(self, blob: BlobId, place: Place) -> Iterator[bytes]:
+        head = self._at(blob, place, place.offset - HEADER.size, HEADER.size)
+        if len(head) < HEADER.size:
+            raise self._rotten(blob, place, "it ends too early")
+        magic, codec, crc, length, owner = HEADER.unpack(head)
+        if magic != MAGIC or owner != blob or length != place.length:
+            raise self._rotten(blob, place, "its header does not fit")
+        value = zlib.crc32(blob, codec)
         for offset in range(0, place.length, CHUNK):
-            piece = self.read(blob, place, offset, CHUNK)
+            piece = self._at(blob, place, place.offset + offset, min(CHUNK, place.length - offset))
             value = zlib.crc32(piece, value)
             if offset + CHUNK >= place.length and value != crc:
                 raise self._rotten(blob, place, "its checksum is wrong")
             yield piece
+
+    def _check_large(self, blob: BlobId, place: Place) -> None:
+        """A large blob is checked as a whole before the first part of it is handed out, and then for a while not."""
+        if blob in self._checked:
+            return
+        for _ in self._pieces(blob, place):
+            pass
+        with self._lock:
+            self._checked[blob] = None
+            if len(self._checked) > CHECKED:
+                self._checked.popitem(last=False)
 
     def _whole(self, blob: BlobId, place: Place) -> bytes:
         return self._body(blob, place, self._at(blob, place, place.offset - HEADER.size, HEADER.size + place.length))
@@ -313,3 +353,7 @@ class BlobStore:
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
+
+
+def _part(body: bytes, offset: int, length: int | None) -> bytes:
+    return body[offset : None if length is None else offset + length]

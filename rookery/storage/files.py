@@ -51,7 +51,9 @@ class Files(Protocol):
 
     def names(self, folder: Path) -> list[str]: ...
 
-    def make_folder(self, folder: Path) -> None: ...
+    def make_folder(self, folder: Path) -> None:
+        """With those above it, durably; one that is there is well."""
+        ...
 
     def sync_folder(self, folder: Path) -> None:
         """Make names created, renamed and unlinked in `folder` durable."""
@@ -132,7 +134,10 @@ class DiskFiles:
         return sorted(os.listdir(folder))
 
     def make_folder(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        missing = [part for part in (folder, *folder.parents) if not part.exists()]
+        for part in reversed(missing):
+            part.mkdir(exist_ok=True, mode=0o700)
+            self.sync_folder(part.parent)
 
     def sync_folder(self, folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

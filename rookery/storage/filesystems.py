@@ -4,9 +4,12 @@ from pathlib import Path
 
 from rookery.base.errors import Cause, RookeryError
 
+# 9p is missing on purpose: containers show a local root by that name, and SQLite says itself if it cannot work there.
 NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "ncpfs",
-     "ocfs2", "gfs2", "lustre", "beegfs", "fuse.s3fs", "fuse.juicefs"}
+    {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ceph", "coda", "glusterfs", "ncpfs", "ncp", "ocfs2", "gfs",
+     "gfs2", "gpfs", "lustre", "beegfs", "davfs", "vboxsf", "prl_fs", "fuse.glusterfs", "fuse.sshfs", "fuse.s3fs",
+     "fuse.juicefs", "fuse.ceph", "fuse.ceph-fuse", "fuse.rclone", "fuse.davfs2", "fuse.mfs", "fuse.moosefs",
+     "fuse.gcsfuse", "fuse.goofys", "fuse.seaweedfs", "fuse.vmhgfs-fuse"}
 )  # fmt: skip
 
 

@@ -79,6 +79,25 @@ def scan(file: File, segment: int) -> Iterator[Record]:
         offset = start + length
 
 
+def sound_after(file: File, start: int) -> bool:
+    """Whether a good record begins anywhere at or behind `start`."""
+    size = file.size()
+    while start + HEADER.size <= size:
+        data = file.read_at(start, _SCAN + HEADER.size)
+        at = data.find(MAGIC)
+        while at >= 0:
+            place = start + at
+            head = file.read_at(place, HEADER.size)
+            if len(head) == HEADER.size:
+                length, blob = HEADER.unpack(head)[3:]
+                fits = place + HEADER.size + length <= size
+                if fits and check(file.read_at(place, HEADER.size + length), BlobId(blob), length) is None:
+                    return True
+            at = data.find(MAGIC, at + 1)
+        start += _SCAN
+    return False
+
+
 def good_end(file: File, segment: int) -> int:
     """Behind the last good record; what follows was never acknowledged: a flush had not ended."""
     end = 0

@@ -36,13 +36,15 @@ class StagingArea:
 class Staged:
     """A finished body: `size` octets. Read it as often as needed, then `release` it once."""
 
-    __slots__ = ("_area", "_file", "_path", "_pieces", "size")
+    __slots__ = ("_area", "_file", "_holds", "_path", "_pieces", "_released", "size")
 
     def __init__(self, area: StagingArea, pieces: list[bytes], size: int, file: File | None, path: Path | None) -> None:
         self._area = area
         self._pieces = pieces
         self._file = file
         self._path = path
+        self._holds = 0
+        self._released = False
         self.size = size
 
     @property
@@ -69,8 +71,23 @@ class Staged:
         if self._file is not None:
             self._file.flush()
 
+    def hold(self) -> None:
+        """A writer has work with this body: it stays until `drop`, whatever its owner does. Event loop."""
+        self._holds += 1
+
+    def drop(self) -> None:
+        self._holds -= 1
+        if self._released and not self._holds:
+            self._free()
+
     def release(self) -> None:
-        """Give memory and file back. A second call does nothing."""
+        """The owner is done with it: give memory and file back. A second call does nothing."""
+        if not self._released:
+            self._released = True
+            if not self._holds:
+                self._free()
+
+    def _free(self) -> None:
         if self._file is not None:
             self._file.close()
             if self._path is not None:

@@ -10,6 +10,7 @@ has, whether or not anybody hears of it.
 
 import asyncio
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -19,7 +20,7 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import BlobId
 from rookery.base.log import logger
 from rookery.storage.blobs import BlobStore
-from rookery.storage.engine import Database, Transaction
+from rookery.storage.engine import Database, EngineFailed, Transaction
 from rookery.storage.gate import Gate
 from rookery.storage.segments import Place
 from rookery.storage.staging import Staged
@@ -152,6 +153,8 @@ class Writer:
             return
         weight = weight or sum(staged.size for _, staged in bodies) + 256
         self._weight += weight
+        for _, staged in bodies:
+            staged.hold()
         item = _Waiting(rule, argument, bodies, weight, done)
         with self._wake:
             self._waiting.append(item)
@@ -209,6 +212,8 @@ class Writer:
             self._batching.committed(one)
         for item in items:
             self._weight -= item.weight
+            for _, staged in item.bodies:
+                staged.drop()
             item.done(item.result)
         while self._room and self._weight <= self._limit:
             future = self._room.popleft()
@@ -236,7 +241,7 @@ class Writer:
             except RookeryError as error:
                 self._failed(items, error)
             except Exception as error:  # noqa: BLE001  the thread must outlive any one batch; it is logged with its type
-                log.error("batch-failed", error=f"{type(error).__name__}: {error}", items=len(items))
+                log.error("batch-failed", error=type(error).__name__, items=len(items))
                 self._failed(items, RookeryError(Cause.UNAVAILABLE, "the change could not be stored"))
             else:
                 self._call(self._resolve, items, made)
@@ -262,20 +267,26 @@ class Writer:
             log.debug("loop-ended")
 
     def _commit(self, items: list[_Waiting]) -> list[object]:
+        """Raises EngineFailed."""
         places: Places = {}
-        if self.blobs is not None:
-            bodies = [body for item in items for body in item.bodies]
-            if bodies:
+        bodies = [body for item in items for body in item.bodies]
+        if bodies and self.blobs is not None:
+            try:
                 places = self.blobs.put_batch(bodies)
+            except RookeryError as error:
+                items = _without_bodies(items, error.refusal)
+                log.error("bodies-refused", cause=error.cause.value, what=error.what, bodies=len(bodies))
+        if not items:
+            return []
         try:
             return [self._together(items, places)]
-        except RookeryError as error:
-            if error.cause in (Cause.DISK_FULL, Cause.UNAVAILABLE, Cause.CORRUPT) or len(items) == 1:
-                raise
-        except Exception as error:
+        except EngineFailed:
+            raise
+        except Exception as error:  # noqa: BLE001  a rule's mistake is its caller's error, not the writer's end
             if len(items) == 1:
-                raise
-            log.warning("batch-split", error=f"{type(error).__name__}: {error}", items=len(items))
+                items[0].result = _refusal(items[0], error)
+                return []
+            log.warning("batch-split", error=type(error).__name__, items=len(items))
         return self._one_by_one(items, places)
 
     def _together(self, items: list[_Waiting], places: Places) -> object:
@@ -292,18 +303,18 @@ class Writer:
         made: list[object] = []
         with self.database.write() as tx:
             for item in items:
+                # A body that an earlier item brought is by now a row like any other: only its own are new to an item.
+                own = {blob: places[blob] for blob, _ in item.bodies}
                 try:
                     with tx.savepoint():
-                        self._batching.begin(tx, places, [item.argument])
+                        self._batching.begin(tx, own, [item.argument])
                         item.result = item.rule.apply(tx, [item.argument])[0]
-                        made.append(self._batching.finish(tx))
-                except RookeryError as error:
-                    if error.cause in (Cause.DISK_FULL, Cause.UNAVAILABLE, Cause.CORRUPT):
-                        raise
-                    item.result = error.refusal
+                        done = self._batching.finish(tx)
+                    made.append(done)
+                except EngineFailed:
+                    raise
                 except Exception as error:  # noqa: BLE001  this item alone is refused
-                    log.error("rule-failed", rule=item.rule.name, error=f"{type(error).__name__}: {error}")
-                    item.result = Refusal(Cause.UNAVAILABLE, "the change could not be stored")
+                    item.result = _refusal(item, error)
         return made
 
     def _failed(self, items: list[_Waiting], error: RookeryError) -> None:
@@ -321,6 +332,22 @@ class Writer:
         for item in items:
             item.result = error.refusal
         self._call(self._give_up, items)
+
+
+def _without_bodies(items: list[_Waiting], refusal: Refusal) -> list[_Waiting]:
+    """Refuses the items that bring bodies; the others can go on, for deleting must work on a full disk."""
+    for item in items:
+        if item.bodies:
+            item.result = refusal
+    return [item for item in items if not item.bodies]
+
+
+def _refusal(item: _Waiting, error: Exception) -> Refusal:
+    if isinstance(error, RookeryError):
+        return error.refusal
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("rule-failed", rule=item.rule.name, error=type(error).__name__, where=f"{place.name}:{place.lineno}")
+    return Refusal(Cause.UNAVAILABLE, "the change could not be stored")
 
 
 def _by_rule(items: Iterable[_Waiting]) -> Iterable[tuple[Rule[Any, Any], list[_Waiting]]]:
