@@ -5,8 +5,8 @@ and a notice is there exactly when its failure is settled.
 """
 
 import asyncio
-import itertools
 import os
+import random
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,16 +45,10 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def counting() -> Callable[[int], bytes]:
-    """Octets that differ each time and are the same in each run."""
-    numbers = itertools.count(1)
-    return lambda n: next(numbers).to_bytes(8, "big")[-n:].rjust(n, b"\0")
-
-
 def run(disk: FaultyDisk, act: Act) -> None:
     async def live(vfs: str) -> None:
         spool = await Spool.open(
-            disk.root / "spool", clock=ManualClock(), gate=Gate(), random=counting(), files=FaultyFiles(disk),
+            disk.root / "spool", clock=ManualClock(), gate=Gate(), random=random.Random(1).randbytes, files=FaultyFiles(disk),
             settings=SETTINGS, vfs=vfs,
         )  # fmt: skip
         try:

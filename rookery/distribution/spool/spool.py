@@ -18,7 +18,7 @@ from rookery.base.ids import RandomBytes, new_blob_id, system_random
 from rookery.base.log import logger
 from rookery.distribution.spool import admin, rules
 from rookery.distribution.spool.bodies import LiveOctets, RecentBodies, release
-from rookery.distribution.spool.ids import MessageIds, message_number, message_text
+from rookery.distribution.spool.ids import MessageIds, message_number, message_text, pooled
 from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
 from rookery.distribution.spool.schema import MIGRATIONS
 from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
@@ -116,7 +116,7 @@ class Spool:
         self.writer = writer
         self.blobs = blobs
         self.clock = clock
-        self._random = random
+        self._random = random = pooled(random)
         self._lock = lock
         self.places = places
         self._taker: Taker = _Nobody()
