@@ -302,7 +302,8 @@ class _Log:
             written = _write(self._descriptor, data)
             if written < len(data):
                 self._midline = data[written - 1 : written] != b"\n" if written else self._midline
-                self._dropped += data[written:].count(b"\n")
+                # the line that tells of lost ones comes last, so it is lost itself now: its figure is told again
+                self._dropped += data[written:].count(b"\n") - (1 if dropped else 0) + dropped
             else:
                 self._midline = False
 

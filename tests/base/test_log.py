@@ -148,7 +148,7 @@ def test_what_cannot_be_written_is_counted_and_the_count_is_logged(file: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
         for n in range(20):
             logger("t").info("event", n=n)
-        log.flush()
+            log.flush()  # also what tells of lost lines is lost
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
