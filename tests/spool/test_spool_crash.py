@@ -48,8 +48,8 @@ def folder() -> Iterator[Path]:
 def run(disk: FaultyDisk, act: Act) -> None:
     async def live(vfs: str) -> None:
         spool = await Spool.open(
-            disk.root / "spool", clock=ManualClock(), gate=Gate(), random=random.Random(1).randbytes, files=FaultyFiles(disk),
-            settings=SETTINGS, vfs=vfs,
+            disk.root / "spool", clock=ManualClock(), gate=Gate(), random=random.Random(1).randbytes,
+            files=FaultyFiles(disk), settings=SETTINGS, vfs=vfs,
         )  # fmt: skip
         try:
             await act(spool, disk)
