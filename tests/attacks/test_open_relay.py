@@ -1,5 +1,7 @@
 """Open relay: every known way of writing somebody else's address so that it looks like ours."""
 
+import itertools
+
 import pytest
 
 from tests.access.smtp.world import HERE, World
@@ -19,10 +21,12 @@ TRICKS = [
 ]  # fmt: skip
 
 
+SENDERS = ("<>", "<alice@d.test>", "<postmaster@d.test>", "<a@[127.0.0.1]>", "<a@localhost>")
+
+
 @pytest.mark.parametrize("hello", ["EHLO d.test\n", "HELO d.test\n"])
-@pytest.mark.parametrize("sender", ["<>", "<alice@d.test>", "<postmaster@d.test>", "<a@[127.0.0.1]>", "<a@localhost>"])
-async def test_no_trick_makes_us_a_relay(mail_world: World, hello: str, sender: str) -> None:
-    for trick in TRICKS:
+async def test_no_trick_makes_us_a_relay(mail_world: World, hello: str) -> None:
+    for sender, trick in itertools.product(SENDERS, TRICKS):
         client = await mail_world.mx(HERE, hello)
         assert (await client.say(f"MAIL FROM:{sender}\nRCPT TO:{trick}\n", 2))[1] in (500, 501, 550, 553, 555), trick
         assert await client.say("DATA\n") == [503]

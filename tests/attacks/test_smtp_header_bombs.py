@@ -1,7 +1,5 @@
 """Header blocks made to exhaust whoever reads them, on their way in."""
 
-import pytest
-
 from rookery.access.heads import HEAD_LIMIT, Head
 from tests.access.smtp.world import World
 
@@ -14,29 +12,28 @@ BOMBS = [
 ]
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-async def test_a_header_block_over_the_limit_is_refused(mail_world: World, bomb: bytes) -> None:
+async def test_a_header_block_over_the_limit_is_refused(mail_world: World) -> None:
     mail_world.settings = type(mail_world.settings)(hostname="mx.test")
-    client = await mail_world.mx()
-    (answer,) = await client.send("<alice@d.test>", message=bomb + b"\r\nSubject: x\r\n\r\nBody.\r\n")
-    assert answer[:9] == "552 5.3.4"
+    for bomb in BOMBS:
+        client = await mail_world.mx()
+        (answer,) = await client.send("<alice@d.test>", message=bomb + b"\r\nSubject: x\r\n\r\nBody.\r\n")
+        assert answer[:9] == "552 5.3.4"
     assert mail_world.taken.messages == []
     assert mail_world.spool.blobs._area.in_memory == 0
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-async def test_one_just_below_it_is_read_in_linear_time(mail_world: World, bomb: bytes) -> None:
+async def test_one_just_below_it_is_read_in_linear_time(mail_world: World) -> None:
     """Not timed: a reader that were quadratic would not come back."""
     mail_world.settings = type(mail_world.settings)(hostname="mx.test")
-    block = bomb[: HEAD_LIMIT - 100]
-    head = Head(block)
-    assert head.hops == 0
-    assert len(head.delivered_to()) <= 1
-    assert head.without(b"bcc") == block
-    assert head.message_id == ""
     client = await mail_world.lmtp()
-    (answer,) = await client.send("<alice@d.test>", message=block + b"\r\n\r\nBody.\r\n")
-    assert answer[:3] in ("250", "550")  # 550: cut in the middle of a line end
+    for bomb in BOMBS:
+        block = bomb[: HEAD_LIMIT - 100].rstrip(b"\r\n")
+        head = Head(block)
+        assert head.hops == 0
+        assert len(head.delivered_to()) <= 1
+        assert head.without(b"bcc") == block
+        assert head.message_id == ""
+        assert await client.send("<alice@d.test>", message=block + b"\r\n\r\nBody.\r\n") == ["250 2.0.0 Delivered"]
 
 
 async def test_received_fields_without_number_are_a_loop(mail_world: World) -> None:
