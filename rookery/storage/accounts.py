@@ -6,7 +6,8 @@ import msgspec
 
 from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId
-from rookery.storage.batch import ACCOUNT_COLUMNS, COUNTER_COLUMNS, UIDVALIDITY_LIMIT, WHOLE, Batch, Done
+from rookery.storage.batch import ACCOUNT_COLUMNS, UIDVALIDITY_LIMIT, Batch, Done
+from rookery.storage.counters import COUNTER_COLUMNS, WHOLE
 from rookery.storage.engine import Transaction
 from rookery.storage.schema import ACTIVE, REMOVED
 from rookery.storage.values import SpecialUse

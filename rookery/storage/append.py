@@ -12,7 +12,8 @@ import msgspec
 from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId, BlobId
 from rookery.base.numberset import NumberSet
-from rookery.storage.batch import AccountRow, Batch, Counter
+from rookery.storage.batch import AccountRow, Batch
+from rookery.storage.counters import Counter
 from rookery.storage.engine import Transaction, Value
 from rookery.storage.keywords import keyword_bits
 from rookery.storage.staging import Staged
@@ -195,7 +196,7 @@ def _refusal(
 
 
 def _store(batch: Batch, work: _Rows, row: AccountRow, counter: Counter, item: AppendItem, flags: int) -> Appended:
-    modseq = row.step()
+    modseq = row.birth()
     uid = counter.uidnext
     counter.uidnext = uid + 1
     counter.modseq = modseq

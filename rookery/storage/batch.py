@@ -14,11 +14,11 @@ from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId, BlobId
 from rookery.base.numberset import NumberSet
 from rookery.storage.blobs import Place
+from rookery.storage.counters import COUNTER_COLUMNS, UNCOUNTED_LIMIT, WHOLE, Birth, Counter, read_births
 from rookery.storage.engine import Row, Transaction
 from rookery.storage.schema import ACTIVE
 from rookery.storage.values import Change, Kind, Verb
 
-WHOLE = 0  # counter.mailbox of the account as a whole
 UIDVALIDITY_LIMIT = (1 << 32) - (1 << 20)  # a clock far in the future must not use the 32 bits up
 MODSEQ_LIMIT = (1 << 63) - 1
 
@@ -32,17 +32,6 @@ ACCOUNT_COLUMNS = (
     "uidvalidity",
     "next_mailbox",
     "floor",
-)
-COUNTER_COLUMNS = (
-    "account",
-    "mailbox",
-    "uidvalidity",
-    "uidnext",
-    "modseq",
-    "messages",
-    "unseen",
-    "deleted",
-    "size",
 )
 _CHANGE_COLUMNS = ("account", "modseq", "kind", "verb", "mailbox", "uids", "added", "removed", "saved")
 
@@ -63,49 +52,12 @@ class Item(Protocol):
     def epoch(self) -> int | None: ...
 
 
-class Counter:
-    """The running numbers of one mailbox, or (mailbox 0) of the whole account."""
-
-    __slots__ = ("deleted", "dirty", "mailbox", "messages", "modseq", "size", "uidnext", "uidvalidity", "unseen")
-
-    def __init__(
-        self,
-        mailbox: int,
-        uidvalidity: int,
-        uidnext: int,
-        modseq: int,
-        messages: int,
-        unseen: int,
-        deleted: int,
-        size: int,
-    ) -> None:
-        self.mailbox = mailbox
-        self.uidvalidity = uidvalidity
-        self.uidnext = uidnext
-        self.modseq = modseq
-        self.messages = messages
-        self.unseen = unseen
-        self.deleted = deleted
-        self.size = size
-        self.dirty = False
-
-    def values(self) -> tuple[int, ...]:
-        return (
-            self.uidvalidity,
-            self.uidnext,
-            self.modseq,
-            self.messages,
-            self.unseen,
-            self.deleted,
-            self.size,
-        )
-
-
 class AccountRow:
     """One account inside one batch."""
 
     __slots__ = (
         "before",
+        "births",
         "changes",
         "counters",
         "detailed",
@@ -119,13 +71,14 @@ class AccountRow:
         "promised",
         "renamed",
         "row_dirty",
+        "settle",
         "size_limit",
         "state",
         "uidvalidity",
         "whole",
     )
 
-    def __init__(self, row: Row, whole: Counter, *, detailed: bool) -> None:
+    def __init__(self, row: Row, whole: Counter, births: list[Birth], *, detailed: bool) -> None:
         self.id: AccountId = row[0]
         self.number: int = row[1]
         self.epoch: int = row[2]
@@ -135,6 +88,10 @@ class AccountRow:
         self.uidvalidity: int = row[6]
         self.next_mailbox: int = row[7]
         self.floor: int = row[8]
+        self.births = births  # appended before this batch and not in the stored counters
+        self.settle = False  # the counters must be stored with this batch
+        for birth in births:
+            whole.count(birth)
         self.whole = whole
         self.before = whole.modseq
         self.detailed = detailed  # somebody has the account open
@@ -147,6 +104,11 @@ class AccountRow:
 
     def step(self) -> int:
         """The next change number."""
+        self.settle = True
+        return self.birth()
+
+    def birth(self) -> int:
+        """The next change number, for a message that is appended: its row will tell what to count."""
         whole = self.whole
         whole.modseq += 1
         whole.dirty = True
@@ -208,11 +170,13 @@ class Batch:
             return
         rows = {row[1]: row for row in tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing])}
         keys = [(number, WHOLE) for number in rows]
+        births = read_births(tx, list(rows))
         for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), keys):
             row = rows.pop(counter[0])
-            self.add(AccountRow(row, Counter(*counter[1:]), detailed=row[0] in self.watched))
+            whole = Counter(*counter[1:])
+            self.add(AccountRow(row, whole, births.get(counter[0], []), detailed=row[0] in self.watched))
         for row in rows.values():  # tombstones whose counters are purged
-            self.add(AccountRow(row, Counter(WHOLE, 0, 0, 0, 0, 0, 0, 0), detailed=False))
+            self.add(AccountRow(row, Counter(WHOLE, 0, 0, 0, 0, 0, 0, 0), [], detailed=False))
 
     def add(self, row: AccountRow) -> None:
         self.accounts[row.id] = row
@@ -231,7 +195,11 @@ class Batch:
         keys = {(row.number, mailbox) for row, mailbox in wanted if mailbox > 0 and mailbox not in row.counters}
         if keys:
             for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), sorted(keys)):
-                self.by_number[counter[0]].counters[counter[1]] = Counter(*counter[1:])
+                row = self.by_number[counter[0]]
+                made = row.counters[counter[1]] = Counter(*counter[1:])
+                for birth in row.births:
+                    if birth.mailbox == made.mailbox:
+                        made.count(birth)
 
     def mailbox(self, tx: Transaction, row: AccountRow, number: int) -> Counter | Refusal:
         counter = row.counters.get(number)
@@ -258,14 +226,9 @@ class Batch:
 
     def finish(self, tx: Transaction) -> None:
         """Write back what the rules changed. Safe to call again after more work in the same batch."""
-        counters: list[tuple[int, ...]] = []
+        counters = self._settled(tx)
         rows: list[tuple[bytes | int, ...]] = []
         for row in self.accounts.values():
-            if row.whole.dirty:
-                counters.append((row.number, WHOLE, *row.whole.values()))
-            for counter in row.counters.values():
-                if counter.dirty:
-                    counters.append((row.number, counter.mailbox, *counter.values()))
             if row.row_dirty:
                 rows.append((row.id, row.state, row.size_limit, row.message_limit, row.uidvalidity, row.next_mailbox))
                 row.row_dirty = False
@@ -277,6 +240,23 @@ class Batch:
         if self.log_rows:
             tx.insert_many("change", _CHANGE_COLUMNS, self.log_rows)
             self.log_rows = []
+
+    def _settled(self, tx: Transaction) -> list[tuple[int, ...]]:
+        """Rows of `counter`: of every account that did more than take in messages, or has many births uncounted."""
+        settling = [
+            row
+            for row in self.accounts.values()
+            if row.whole.dirty and (row.settle or row.whole.modseq - row.before + len(row.births) > UNCOUNTED_LIMIT)
+        ]
+        self.load_counters(tx, [(row, birth.mailbox) for row in settling for birth in row.births])
+        made: list[tuple[int, ...]] = []
+        for row in settling:
+            uncounted = {birth.mailbox for birth in row.births}
+            made.append((row.number, WHOLE, *row.whole.values()))
+            for counter in row.counters.values():
+                if counter.dirty or counter.mailbox in uncounted:
+                    made.append((row.number, counter.mailbox, *counter.values()))
+        return made
 
     def progress(self) -> dict[AccountId, Progress]:
         """What happened to each account that changed; hand it on only after the commit."""

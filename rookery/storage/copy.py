@@ -8,7 +8,8 @@ from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import UID_LIMIT
-from rookery.storage.batch import AccountRow, Batch, Counter
+from rookery.storage.batch import AccountRow, Batch
+from rookery.storage.counters import Counter
 from rookery.storage.engine import Transaction
 from rookery.storage.expunge import delete_presences, subtract
 from rookery.storage.selection import Found, find, take_slice, total_size

@@ -11,7 +11,8 @@ import msgspec
 from rookery.base.errors import Refusal
 from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
-from rookery.storage.batch import AccountRow, Batch, Counter
+from rookery.storage.batch import AccountRow, Batch
+from rookery.storage.counters import Counter
 from rookery.storage.engine import Transaction
 from rookery.storage.selection import RANGES_PER_SLICE, Found, find, split, take_slice, total_size
 from rookery.storage.values import Expunged, Kind, Verb

@@ -8,7 +8,8 @@ import msgspec
 from rookery.base.errors import Refusal
 from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
-from rookery.storage.batch import AccountRow, Batch, Counter
+from rookery.storage.batch import AccountRow, Batch
+from rookery.storage.counters import Counter
 from rookery.storage.engine import Row, Transaction
 from rookery.storage.keywords import keyword_bits
 from rookery.storage.selection import as_set, find, take_slice

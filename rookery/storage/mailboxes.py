@@ -6,7 +6,8 @@ import msgspec
 
 from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId
-from rookery.storage.batch import COUNTER_COLUMNS, AccountRow, Batch, Counter, Done
+from rookery.storage.batch import AccountRow, Batch, Done
+from rookery.storage.counters import COUNTER_COLUMNS, Counter
 from rookery.storage.engine import Transaction
 from rookery.storage.names import INBOX_NAME, canonical, check_name, parents
 from rookery.storage.values import INBOX, SEPARATOR, Kind, SpecialUse, Verb

@@ -13,9 +13,10 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, BlobId
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import Append
-from rookery.storage.batch import WHOLE, Counter, Progress
+from rookery.storage.batch import Progress
 from rookery.storage.changes import Tail, read_changes
 from rookery.storage.copy import Copy
+from rookery.storage.counters import WHOLE, Counter, read_counters
 from rookery.storage.engine import Reader
 from rookery.storage.expunge import Expunge
 from rookery.storage.flags import SetFlags
@@ -56,9 +57,6 @@ ROWS_PER_READ = 10_000  # of one short read while a mailbox is loaded piece by p
 STATES_KEPT = 8  # mailboxes whose arrays stay in memory although no session has them selected
 
 _ACCOUNT = "SELECT account, state, size_limit, message_limit FROM account WHERE id = ?"
-_COUNTERS = (
-    "SELECT mailbox, uidvalidity, uidnext, modseq, messages, unseen, deleted, size FROM counter WHERE account = ?"
-)
 _NAMES = "SELECT mailbox, name, special_use FROM mailbox WHERE account = ?"
 _PRESENCES = (
     "SELECT p.uid, p.email, p.flags, p.changed, p.saved, e.received, e.size, e.blob, e.thread"
@@ -131,7 +129,7 @@ class OpenAccount:
 
     def _read_counters(self, reader: Reader) -> int:
         """Fills mailboxes and usage; returns the change number."""
-        counters = {row[0]: Counter(*row) for row in reader.rows(_COUNTERS, self._number)}
+        counters = read_counters(reader, self._number)
         whole = counters.get(WHOLE)
         if whole is None:  # the account was removed, and its rows are purged
             self._mailboxes, self._by_name = {}, {}

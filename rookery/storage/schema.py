@@ -1,10 +1,10 @@
 """The tables of the store's index, the same on every engine, and their versions.
 
-One delivery writes: a row each at the account's end of `email` and `presence`, the account's counters in `counter` (its
-own and its mailboxes' rows are neighbours), and at the right edge of `blob` and `delivery`. It writes no `change` row:
-an email's number *is* the change number that made it, and the row names the mailbox and UID of its birth, so the log is
-`change` together with `email` (see changes.py). Names, limits and epochs live apart from the counters, so that what is
-written all the time stays narrow.
+One delivery writes two randomly placed pages, the account's ends of `email` and `presence`, and the right edges of
+`blob` and `delivery`. It writes no `change` row: an email's number *is* the change number that made it, and the row
+names the mailbox and UID of its birth, so the log is `change` together with `email` (changes.py). It writes no counters
+either, but once in a while: what they leave out is read from the newest emails (counters.py). Names, limits and epochs
+live apart from the counters, so that what is written often stays narrow.
 
 `account` is a small number that stands for the 128-bit id inside this store; never reused.
 """

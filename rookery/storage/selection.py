@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from rookery.base.numberset import NumberSet
-from rookery.storage.batch import AccountRow, Counter
+from rookery.storage.batch import AccountRow
+from rookery.storage.counters import Counter
 from rookery.storage.engine import Reader, Value
 
 RANGES_PER_SLICE = 2_000  # each costs a few statements

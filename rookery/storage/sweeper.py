@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import msgspec
 
 from rookery.base.ids import BlobId
-from rookery.storage.batch import WHOLE
 from rookery.storage.blobs import Place
+from rookery.storage.counters import WHOLE
 from rookery.storage.engine import Transaction
 
 ROWS_PER_SLICE = 2_000

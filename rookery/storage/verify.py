@@ -13,6 +13,7 @@ import msgspec
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, BlobId, account_text
 from rookery.storage.blobs import LookAgain
+from rookery.storage.counters import WHOLE, read_counters
 from rookery.storage.engine import Reader
 from rookery.storage.segments import Health, Place
 
@@ -204,20 +205,20 @@ def _wrong_counters(reader: Reader, number: int) -> Iterable[str]:
         " WHERE p.account = ? GROUP BY p.mailbox"
     )
     held = {row[0]: [int(value) for value in row[1:]] for row in reader.rows(sql, number)}
-    columns = "mailbox, messages, unseen, deleted, size, uidnext"
-    whole = [0, 0]
     total = [0, 0]
-    for mailbox, *numbers in reader.rows(f"SELECT {columns} FROM counter WHERE account = ?", number):
-        if mailbox == 0:
-            whole = [numbers[0], numbers[3]]
+    counters = read_counters(reader, number)
+    for mailbox, counter in counters.items():
+        if mailbox == WHOLE:
             continue
+        numbers = (counter.messages, counter.unseen, counter.deleted, counter.size)
         counted = held.get(mailbox, [0, 0, 0, 0, 0])
         total = [total[0] + counted[0], total[1] + counted[3]]
         for name, has, should in zip(("messages", "unseen", "deleted", "size"), numbers, counted, strict=False):
             if has != should:
                 yield f"mailbox {mailbox}: {name} is {has}, the rows say {should}"
-        if numbers[4] <= counted[4]:
-            yield f"mailbox {mailbox}: the next UID is {numbers[4]}, the greatest in use is {counted[4]}"
+        if counter.uidnext <= counted[4]:
+            yield f"mailbox {mailbox}: the next UID is {counter.uidnext}, the greatest in use is {counted[4]}"
+    whole = [counters[WHOLE].messages, counters[WHOLE].size] if WHOLE in counters else [0, 0]
     if whole != total:
         yield f"the whole: {whole[0]} messages, {whole[1]} octets, the rows say {total[0]} and {total[1]}"
 

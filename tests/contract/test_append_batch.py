@@ -4,6 +4,7 @@ import pytest
 
 from rookery.base.errors import Cause, Refusal
 from rookery.storage.accounts import RemoveAccount, SetLimits
+from rookery.storage.counters import read_counters
 from rookery.storage.operations import APPEND, REMOVE_ACCOUNT, SET_LIMITS
 from rookery.storage.schema import MIGRATIONS
 from rookery.storage.values import Appended, Flag
@@ -92,8 +93,9 @@ def test_flags_keywords_and_their_counters(world: World) -> None:
     flags = int(Flag.SEEN | Flag.DELETED)
     world.append(APPEND, [world.item(account, flags=flags, keywords=("$Junk", "work")), world.item(account)])
     assert world.rows("SELECT uid, flags FROM presence ORDER BY uid") == [(1, flags | 32 | 64), (2, 0)]
-    counted = world.rows("SELECT messages, unseen, deleted FROM counter WHERE mailbox = 1")
-    assert counted == [(2, 1, 1)]
+    with world.database.read() as reader:
+        counted = read_counters(reader, 1)[1]
+    assert (counted.messages, counted.unseen, counted.deleted) == (2, 1, 1)
     [refused] = world.append(APPEND, [world.item(account, keywords=("two words",))])
     assert refused.cause is Cause.INVALID
     world.check()

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rookery.storage.blobs import Place
-
 from rookery.base.errors import Refusal
 from rookery.base.ids import AccountId, BlobId
 from rookery.storage.accounts import CreateAccount
 from rookery.storage.append import AppendItem
 from rookery.storage.batch import Batch, Progress
+from rookery.storage.blobs import Place
+from rookery.storage.counters import WHOLE, read_counters
 from rookery.storage.engine import Database, Reader
 from rookery.storage.operations import CREATE_ACCOUNT, Operation
 
@@ -77,20 +77,22 @@ def check_counters(reader: Reader) -> None:
         " FROM presence p JOIN email e ON e.account = p.account AND e.email = p.email GROUP BY p.account, p.mailbox"
     )
     held = {(row[0], row[1]): [int(v) for v in row[2:]] for row in reader.rows(sql)}
-    totals: dict[int, list[int]] = {}
-    columns = "account, mailbox, messages, unseen, deleted, size, uidnext, modseq"
-    for account, mailbox, *numbers in reader.rows(f"SELECT {columns} FROM counter WHERE mailbox > 0"):
-        messages, unseen, deleted, size, greatest, changed = held.get((account, mailbox), [0] * 6)
-        assert numbers[:4] == [messages, unseen, deleted, size], (account, mailbox)
-        assert numbers[4] > greatest, (account, mailbox)
-        assert numbers[5] >= changed, (account, mailbox)
-        total = totals.setdefault(account, [0, 0, 0])
-        totals[account] = [total[0] + messages, total[1] + size, max(total[2], numbers[5])]
-    for account, messages, size, modseq in reader.rows(
-        "SELECT account, messages, size, modseq FROM counter WHERE mailbox = 0"
-    ):
-        assert [messages, size] == totals[account][:2], account
-        assert modseq >= totals[account][2], account
+    for (account,) in reader.rows("SELECT account FROM account"):
+        counters = read_counters(reader, account)
+        messages = size = modseq = 0
+        for mailbox, counter in counters.items():
+            if mailbox == WHOLE:
+                continue
+            numbers = [counter.messages, counter.unseen, counter.deleted, counter.size]
+            *counted, greatest, changed = held.get((account, mailbox), [0] * 6)
+            assert numbers == counted, (account, mailbox)
+            assert counter.uidnext > greatest, (account, mailbox)
+            assert counter.modseq >= changed, (account, mailbox)
+            messages, size, modseq = messages + counted[0], size + counted[3], max(modseq, counter.modseq)
+        if counters:
+            whole = counters[WHOLE]
+            assert [whole.messages, whole.size] == [messages, size], account
+            assert whole.modseq >= modseq, account
 
 
 def check_references(reader: Reader) -> None:
