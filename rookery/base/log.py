@@ -297,13 +297,13 @@ class _Log:
             data = b"".join(lines)
             if self._path is None:
                 self._remember(data)
-            if self._midline:
-                data = b"\n" + data
+            prefix = b"\n" if self._midline else b""
+            data = prefix + data
             written = _write(self._descriptor, data)
             if written < len(data):
                 self._midline = data[written - 1 : written] != b"\n" if written else self._midline
                 # the line that tells of lost ones comes last, so it is lost itself now: its figure is told again
-                self._dropped += data[written:].count(b"\n") - (1 if dropped else 0) + dropped
+                self._dropped += data[max(written, len(prefix)) :].count(b"\n") - bool(dropped) + dropped
             else:
                 self._midline = False
 
