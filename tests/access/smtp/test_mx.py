@@ -116,12 +116,24 @@ async def test_a_message_with_too_many_hops_ends_here(world: World) -> None:
     assert (await client.send("<alice@d.test>", message=hops[13:] + MESSAGE))[0][:9] == "250 2.0.0"
 
 
-async def test_silence_is_timed_out_and_draining_says_goodbye(world: World) -> None:
+async def test_silence_is_timed_out(world: World) -> None:
     silent = await world.mx()
     await asyncio.sleep(0)
     world.clock.advance(world.settings.idle + 2)
     world.wheel.tick()
     assert (await silent.ended()).endswith("421 4.4.2 Timed out\n")
+
+
+async def test_draining_waits_for_the_message_that_has_begun(world: World) -> None:
+    idle, busy = await world.mx(), await world.mx()
+    await busy.say("MAIL FROM:<a@x.test>\nRCPT TO:<bob@d.test>\nDATA\n", 3)
+    busy.stream.write(b"Subject: half\r\n")
+    for client in (idle, busy):
+        client.server.interrupt()
+    assert (await idle.ended()).endswith("421 4.3.2 Shutting down, try again later\n")
+    assert not busy.task.done()
+    assert await busy.say(b"\r\nBody.\r\n.\r\n", 2) == [250, 421]
+    assert len(world.taken.messages) == 1
 
 
 async def test_quit(world: World) -> None:

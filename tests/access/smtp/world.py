@@ -39,8 +39,9 @@ MESSAGE = b"From: a@x.test\r\nSubject: hello\r\n\r\nBody.\r\n"
 class Client:
     """The other end of one session. `say` sends and gives the codes of the next replies, as many as asked for."""
 
-    def __init__(self, stream: MemoryStream, task: "asyncio.Task[None]") -> None:
+    def __init__(self, stream: MemoryStream, server: MemoryStream, task: "asyncio.Task[None]") -> None:
         self.stream = stream
+        self.server = server  # the session's end
         self.task = task
         self.text = ""  # everything that was answered
         self._read = 0
@@ -125,7 +126,7 @@ class World:
             finally:
                 far.close()
 
-        client = Client(near, asyncio.ensure_future(run()))
+        client = Client(near, far, asyncio.ensure_future(run()))
         self._clients.append(client)
         await client.replies(1)
         return client
