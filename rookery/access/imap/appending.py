@@ -4,7 +4,7 @@ import errno
 
 from rookery.access.imap import answers
 from rookery.access.imap.flags import parse_flags
-from rookery.access.imap.session import Appending, Session
+from rookery.access.imap.session import Appending, Session, log
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.numberset import NumberSet
 from rookery.wire.imap import responses
@@ -77,5 +77,6 @@ async def done(session: Session) -> bytes:
             staged.release()
     except RookeryError as error:
         return answers.no_target(error.refusal)
+    log.info("appended", session=session.id, account=session.user, mailbox=made.mailbox, uid=made.uid, size=append.size)
     code = responses.append_uid(made.uidvalidity, NumberSet([(made.uid, made.uid)]))
     return b"OK [%b] Append completed" % code

@@ -4,7 +4,6 @@ A slice of messages is answered column by column and then formatted row by row, 
 counted in items and slices, not in messages times items.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -13,10 +12,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from rookery.access.imap import derive
 from rookery.access.imap.content import Content
+from rookery.access.imap.derive import COMMON_FIELDS, Kind, field_selector, values
 from rookery.formats.dates import format_imap_date_time
-from rookery.formats.headers import body_start
 from rookery.formats.mime import parse
 from rookery.wire.imap.fetch import (
     Attribute,
@@ -44,7 +42,7 @@ class Need(IntEnum):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """`form`: what stands in the template, with one %d or %b for the value.
+    """`form`: what stands in the template, with one %d or %b for the value. `kind`: the derived data to prepare.
 
     `whole`: the item is the whole message, which may be sent as it is read. Not `spaced`: the value begins with the
     space before it, or is empty.
@@ -53,23 +51,25 @@ class Column(msgspec.Struct, frozen=True):
     form: bytes
     values: Callable[[Content], Values]
     need: Need = Need.ROW
+    kind: Kind | None = None
     whole: bool = False
     spaced: bool = True
 
 
 class Plan(msgspec.Struct, frozen=True):
-    r"""`seen`: this fetch sets \Seen."""
+    r"""`seen`: this fetch sets \Seen. `kinds`: derived data to prepare before rendering."""
 
     template: bytes
     columns: tuple[Column, ...]
     need: Need
     seen: bool
+    kinds: frozenset[Kind]
 
     def render(self, content: Content) -> bytes:
         """The FETCH lines of all rows of `content`, whose presences were taken if they are needed."""
-        values = [column.values(content) for column in self.columns]
+        columns = [column.values(content) for column in self.columns]
         template = self.template
-        return b"".join([template % row for row in zip(content.rows.numbers, *values, strict=True)])
+        return b"".join([template % row for row in zip(content.rows.numbers, *columns, strict=True)])
 
 
 def _uids(content: Content) -> Values:
@@ -116,6 +116,10 @@ def _threads(content: Content) -> Values:
     return [presence.thread for presence in content.presences]
 
 
+def _derived(form: bytes, kind: Kind) -> Column:
+    return Column(form, lambda content: values(content, kind), Need.DERIVED, kind=kind)
+
+
 _ATTRIBUTES: dict[Attribute, Column] = {
     Attribute.UID: Column(b"UID %d", _uids),
     Attribute.FLAGS: Column(b"FLAGS (%b)", _flags),
@@ -125,9 +129,9 @@ _ATTRIBUTES: dict[Attribute, Column] = {
     Attribute.SIZE: Column(b"RFC822.SIZE %d", _sizes, Need.PRESENCE),
     Attribute.EMAILID: Column(b"EMAILID (M%x)", _emails, Need.PRESENCE),
     Attribute.THREADID: Column(b"THREADID (T%x)", _threads, Need.PRESENCE),
-    Attribute.ENVELOPE: Column(b"ENVELOPE %b", derive.envelopes, Need.DERIVED),
-    Attribute.BODY: Column(b"BODY %b", derive.bodies, Need.DERIVED),
-    Attribute.BODYSTRUCTURE: Column(b"BODYSTRUCTURE %b", derive.structures, Need.DERIVED),
+    Attribute.ENVELOPE: _derived(b"ENVELOPE %b", Kind.ENVELOPE),
+    Attribute.BODY: _derived(b"BODY %b", Kind.BODY),
+    Attribute.BODYSTRUCTURE: _derived(b"BODYSTRUCTURE %b", Kind.BODYSTRUCTURE),
 }
 _WHOLE = Section()
 
@@ -142,6 +146,13 @@ def _section(item: FetchSection) -> Column:
         return Column(form, lambda content: [literal(part) for part in content.ranges(first, count)], Need.PRESENCE)
     if section.text is SectionText.HEADER_FIELDS and not section.part and partial is None:
         select = field_selector(section.fields)
+        if COMMON_FIELDS.issuperset(section.fields):
+            return Column(
+                form,
+                lambda content: [literal(select(head)) for head in values(content, Kind.FIELDS)],
+                Need.DERIVED,
+                kind=Kind.FIELDS,
+            )
         return Column(form, lambda content: [literal(select(head)) for head in content.heads()], Need.HEAD)
     cut = bind(read_section, section=section, partial=partial)
     if not section.part and section.text is not SectionText.TEXT:
@@ -149,18 +160,6 @@ def _section(item: FetchSection) -> Column:
             form, lambda content: [_nstring(cut(head, bind(parse, head))) for head in content.heads()], Need.HEAD
         )
     return Column(form, lambda content: [_nstring(cut(body, tree)) for body, tree in content.parsed()], Need.BODY)
-
-
-def field_selector(names: tuple[bytes, ...]) -> Callable[[bytes], bytes]:
-    """HEADER.FIELDS as one search: what header-browsing clients ask of every message (RFC 9051 section 6.4.5.1)."""
-    choice = b"|".join(re.escape(name) for name in names)
-    fields = re.compile(rb"^(?:%b)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?" % choice, re.MULTILINE | re.IGNORECASE)
-
-    def select(data: bytes) -> bytes:
-        found = b"".join(fields.findall(data, 0, body_start(data)))
-        return found + (b"\r\n" if not found or found.endswith(b"\n") else b"\r\n\r\n")
-
-    return select
 
 
 def _form(label: bytes, value: bytes) -> bytes:
@@ -181,20 +180,20 @@ def _binary_string(data: bytes | None) -> bytes:
 def _binary(item: FetchBinary) -> Column:
     part, partial = item.part, item.partial
 
-    def values(content: Content) -> Values:
+    def decoded(content: Content) -> Values:
         found = (read_binary(body, tree, part, partial) for body, tree in content.parsed())
         return [_binary_string(data) for data in found]
 
-    return Column(_form(item.label, b"%b"), values, Need.BODY)
+    return Column(_form(item.label, b"%b"), decoded, Need.BODY)
 
 
 def _binary_size(item: FetchBinarySize) -> Column:
     part = item.part
 
-    def values(content: Content) -> Values:
+    def sizes(content: Content) -> Values:
         return [len(read_binary(body, tree, part) or b"") for body, tree in content.parsed()]
 
-    return Column(_form(item.label, b"%d"), values, Need.BODY)
+    return Column(_form(item.label, b"%d"), sizes, Need.BODY)
 
 
 def _column(item: FetchItem) -> Column:
@@ -216,4 +215,5 @@ def make_plan(items: tuple[FetchItem, ...]) -> Plan:
     if seen and Attribute.FLAGS not in items:
         columns.append(Column(b"%b", _new_flags, spaced=False))
         template += b"%b"
-    return Plan(template + b")\r\n", tuple(columns), max(column.need for column in columns), seen)
+    kinds = frozenset(column.kind for column in columns if column.kind is not None)
+    return Plan(template + b")\r\n", tuple(columns), max(column.need for column in columns), seen, kinds)

@@ -1,6 +1,6 @@
 """A slice of messages being fetched: its rows, and as needed their index rows, octets and MIME trees, each got once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rookery.access.imap.flags import RECENT, FlagTexts
 from rookery.access.imap.targets import Rows
@@ -21,7 +21,7 @@ class Content:
     Reading raises RookeryError (CORRUPT, NOT_FOUND) when one of the messages cannot be read.
     """
 
-    __slots__ = ("_bodies", "_heads", "_trees", "account", "changed", "presences", "recent", "rows", "texts")
+    __slots__ = ("_bodies", "_heads", "_trees", "account", "changed", "derived", "presences", "recent", "rows", "texts")
 
     def __init__(
         self, account: OpenAccount, rows: Rows, texts: FlagTexts, recent: NumberSet, changed: NumberSet
@@ -32,6 +32,7 @@ class Content:
         self.recent = recent
         self.changed = changed
         self.presences: Sequence[Presence] = ()
+        self.derived: dict[str, dict[int, bytes]] = {}  # by kind and email; see derive.py
         self._bodies: list[bytes] | None = None
         self._heads: list[bytes] | None = None
         self._trees: list[tuple[bytes, Tree]] | None = None
@@ -54,11 +55,29 @@ class Content:
 
     def part(self, start: int, stop: int) -> "Content":
         """The same of the rows [start, stop)."""
-        if start == 0 and stop == len(self.rows):
+        if start == 0 and stop == len(self.presences):
             return self
         piece = Content(self.account, self.rows.part(start, stop), self.texts, self.recent, self.changed)
         piece.presences = self.presences[start:stop]
+        piece.derived = self.derived
         return piece
+
+    def only(self, places: Sequence[int]) -> "Content":
+        """The same of some messages, without their rows."""
+        some = Content(self.account, self.rows.part(0, 0), self.texts, self.recent, self.changed)
+        some.presences = [self.presences[place] for place in places]
+        return some
+
+    def pieces(self, rows: int, octets: int) -> Iterator[tuple[int, int]]:
+        """[start, stop) of at most so many messages of at most so many octets together, or one."""
+        start = held = 0
+        for place, presence in enumerate(self.presences):
+            if place > start and (held + presence.size > octets or place - start >= rows):
+                yield start, place
+                start, held = place, 0
+            held += presence.size
+        if start < len(self.presences):
+            yield start, len(self.presences)
 
     def bodies(self) -> Sequence[bytes]:
         if self._bodies is None:
@@ -72,13 +91,6 @@ class Content:
         if self._heads is None:
             self._heads = read_heads(self.account, self.presences)
         return self._heads
-
-    def octets(self, places: Sequence[int], *, whole: bool) -> Sequence[bytes]:
-        """Some of the messages, or their headers at least."""
-        if self._bodies is not None:
-            return [self._bodies[place] for place in places]
-        presences = [self.presences[place] for place in places]
-        return self.account.bodies(presences) if whole else read_heads(self.account, presences)
 
     def parsed(self) -> Sequence[tuple[bytes, Tree]]:
         """Each message and how to get its tree."""

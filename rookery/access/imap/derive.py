@@ -1,60 +1,98 @@
-"""ENVELOPE, BODY and BODYSTRUCTURE: made once from a message, then kept as the octets that are sent (derived data)."""
+"""What is made of a message once and then kept: ENVELOPE, BODY and BODYSTRUCTURE as they are sent, and the header
+fields that clients ask for again and again. Derived data: any of it may be lost, and is made anew.
+"""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Awaitable, Callable
+from enum import Enum
 
 from rookery.access.imap.content import Content
+from rookery.base.errors import Cause, RookeryError
 from rookery.formats.envelope import envelope as read_envelope
+from rookery.formats.headers import body_start
 from rookery.formats.mime import parse
 from rookery.wire.imap.fetch_responses import body_structure, envelope
 
-# The number at the end is raised whenever the form changes: what an older release has kept is made anew then.
-ENVELOPE = "imap-envelope-1"
-BODY = "imap-body-1"
-BODYSTRUCTURE = "imap-bodystructure-1"
+READ_ROWS = 100  # messages read between two turns, and no more than so many octets:
+READ_OCTETS = 512 * 1024
+KEPT_LIMIT = 64 * 1024  # octets of one value; larger ones are made each time
+UNREADABLE = frozenset((Cause.CORRUPT, Cause.NOT_FOUND))
 
-BODY_OCTETS = 1024 * 1024  # of messages read at a time
-
-
-def envelopes(content: Content) -> list[bytes]:
-    return _derived(content, ENVELOPE, _envelope, whole=False)
-
-
-def bodies(content: Content) -> list[bytes]:
-    return _derived(content, BODY, lambda data: body_structure(data, parse(data), extended=False), whole=True)
+# What clients show in lists of messages, and sort, thread and search by.
+COMMON_FIELDS = frozenset(
+    b"bcc cc content-description content-transfer-encoding content-type date delivered-to disposition-notification-to"
+    b" from importance in-reply-to lines list-id list-post list-subscribe list-unsubscribe message-id mime-version"
+    b" newsgroups priority references reply-to sender subject to x-label x-original-to x-priority".split()
+)
 
 
-def structures(content: Content) -> list[bytes]:
-    return _derived(content, BODYSTRUCTURE, lambda data: body_structure(data, parse(data), extended=True), whole=True)
+class Kind(Enum):
+    """The number at the end rises whenever the form changes: what an older release has kept is made anew then."""
+
+    ENVELOPE = "imap-envelope-1"
+    BODY = "imap-body-1"
+    BODYSTRUCTURE = "imap-bodystructure-1"
+    FIELDS = "imap-fields-1"  # a header of nothing but COMMON_FIELDS, as they stand
+
+    @property
+    def whole(self) -> bool:
+        """Whether the header is not enough to make it."""
+        return self in (Kind.BODY, Kind.BODYSTRUCTURE)
 
 
-def _envelope(data: bytes) -> bytes:
-    return envelope(read_envelope(data))
+def field_selector(names: tuple[bytes, ...]) -> Callable[[bytes], bytes]:
+    """HEADER.FIELDS of a message as one search: what header-browsing clients ask of each (RFC 9051 section 6.4.5.1)."""
+    choice = b"|".join(re.escape(name) for name in names)
+    fields = re.compile(rb"^(?:%b)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?" % choice, re.MULTILINE | re.IGNORECASE)
+
+    def select(data: bytes) -> bytes:
+        found = b"".join(fields.findall(data, 0, body_start(data)))
+        return found + (b"\r\n" if not found or found.endswith(b"\n") else b"\r\n\r\n")
+
+    return select
 
 
-def _derived(content: Content, kind: str, make: Callable[[bytes], bytes], *, whole: bool) -> list[bytes]:
+def _structure(extended: bool) -> Callable[[bytes], bytes]:
+    return lambda data: body_structure(data, parse(data), extended=extended)
+
+
+_MAKERS: dict[Kind, Callable[[bytes], bytes]] = {
+    Kind.ENVELOPE: lambda data: envelope(read_envelope(data)),
+    Kind.BODY: _structure(False),
+    Kind.BODYSTRUCTURE: _structure(True),
+    Kind.FIELDS: field_selector(tuple(sorted(COMMON_FIELDS))),
+}
+
+
+async def prepare(content: Content, kind: Kind, turn: Callable[[], Awaitable[None]]) -> None:
+    """Have the values of all messages of `content` at hand, as far as they can be made; `turn` comes in between."""
     emails = [presence.email for presence in content.presences]
-    known = content.account.get_many(kind, emails)
-    missing = {email: place for place, email in enumerate(emails) if email not in known}
-    if missing:
-        made: dict[int, bytes] = {}
-        for some in _groups(content, list(missing.values())):
-            for place, data in zip(some, content.octets(some, whole=whole), strict=True):
-                made[emails[place]] = make(data)
-        content.account.put_many(kind, made)
-        known = known | made
-    return [known[email] for email in emails]
+    known = content.derived[kind.value] = content.account.get_many(kind.value, emails)
+    places = list({email: place for place, email in enumerate(emails) if email not in known}.values())
+    missing = content.only(places)
+    for start, stop in missing.pieces(READ_ROWS, READ_OCTETS):
+        piece = missing.part(start, stop)
+        try:
+            octets = piece.bodies() if kind.whole else piece.heads()
+        except RookeryError as error:
+            if error.cause not in UNREADABLE:
+                raise
+            continue  # `values` names the one that it is
+        make = _MAKERS[kind]
+        made = {presence.email: make(data) for presence, data in zip(piece.presences, octets, strict=True)}
+        known.update(made)
+        content.account.put_many(kind.value, {email: v for email, v in made.items() if len(v) <= KEPT_LIMIT})
+        await turn()
 
 
-def _groups(content: Content, places: list[int]) -> Iterator[list[int]]:
-    """Cut so that not too much is in memory at a time."""
-    some: list[int] = []
-    octets = 0
-    for place in places:
-        size = content.presences[place].size
-        if some and octets + size > BODY_OCTETS:
-            yield some
-            some, octets = [], 0
-        some.append(place)
-        octets += size
-    if some:
-        yield some
+def values(content: Content, kind: Kind) -> list[bytes]:
+    """After `prepare`. Raises RookeryError for a message that cannot be read."""
+    known = content.derived[kind.value]
+    found = []
+    for place, presence in enumerate(content.presences):
+        value = known.get(presence.email)
+        if value is None:
+            one = content.only((place,))
+            value = _MAKERS[kind]((one.bodies() if kind.whole else one.heads())[0])
+        found.append(value)
+    return found

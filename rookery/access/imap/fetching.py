@@ -10,11 +10,12 @@ from rookery.access.imap import answers
 from rookery.access.imap.changing import EXPUNGED
 from rookery.access.imap.columns import Need, Plan, make_plan
 from rookery.access.imap.content import Content
+from rookery.access.imap.derive import UNREADABLE, prepare
 from rookery.access.imap.flags import FlagTexts
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.session import CHUNK, Session, log
 from rookery.access.imap.targets import Rows, Spans, find, slices
-from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.errors import Refusal, RookeryError
 from rookery.base.numberset import NumberSet
 from rookery.storage.values import Flag, FlagMode, Presence
 from rookery.wire.imap.commands import Fetch
@@ -22,15 +23,12 @@ from rookery.wire.imap.fetch import Attribute
 
 LIGHT_ROWS = 4_000  # messages of one slice when only rows in memory are needed
 INDEX_ROWS = 1_000  # when the index is read
-DERIVED_ROWS = 250  # when derived data is, which may have to be made
 BODY_ROWS = 250  # when messages are read, and no more than so many octets of them:
 BODY_OCTETS = 512 * 1024
 LARGE = 1024 * 1024  # octets of a message that is sent as it is read
 SEEN_ROWS = 2_000  # messages that become \Seen in one step
 
-_SLICES = {Need.ROW: LIGHT_ROWS, Need.DERIVED: DERIVED_ROWS}
 _SEEN = int(Flag.SEEN)
-_UNREADABLE = frozenset((Cause.CORRUPT, Cause.NOT_FOUND))
 
 
 class _Work:
@@ -105,7 +103,7 @@ async def _mark_seen(work: _Work, start: int, stop: int) -> NumberSet:
 
 async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
     need, session, selected = work.plan.need, work.session, work.selected
-    size = _SLICES.get(need, INDEX_ROWS)
+    size = LIGHT_ROWS if need is Need.ROW else INDEX_ROWS
     gathered: list[bytes] = []
     octets = 0
     for start, stop in slices(spans, size):
@@ -114,6 +112,8 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
         if need is not Need.ROW and len(rows):
             content.take_presences(session.account.presences(selected.number, NumberSet.of_sorted(rows.uids)))
         work.missing += rows.missing
+        for kind in work.plan.kinds:
+            await prepare(content, kind, session.turn)
         for part in _pieces(content, need):
             if need is Need.BODY and len(part.rows) == 1 and part.presences[0].size > LARGE:
                 if gathered:
@@ -133,18 +133,12 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
 
 
 def _pieces(content: Content, need: Need) -> Iterator[Content]:
-    """Cut what is read whole by size; large messages stand alone."""
+    """What is read whole is cut by size; large messages stand alone."""
     if need <= Need.DERIVED:
         yield content
         return
-    start = octets = 0
-    for place, presence in enumerate(content.presences):
-        if place > start and (octets + presence.size > BODY_OCTETS or place - start >= BODY_ROWS):
-            yield content.part(start, place)
-            start, octets = place, 0
-        octets += presence.size
-    if start < len(content.presences):
-        yield content.part(start, len(content.presences))
+    for start, stop in content.pieces(BODY_ROWS, BODY_OCTETS):
+        yield content.part(start, stop)
 
 
 def _render(work: _Work, content: Content) -> bytes:
@@ -152,7 +146,7 @@ def _render(work: _Work, content: Content) -> bytes:
     try:
         return work.plan.render(content)
     except RookeryError as error:
-        if error.cause not in _UNREADABLE:
+        if error.cause not in UNREADABLE:
             raise
         if len(content.rows) > 1:
             return b"".join([_render(work, content.part(at, at + 1)) for at in range(len(content.rows))])

@@ -6,8 +6,10 @@ and text from the messages themselves. Messages that are gone match nothing.
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from enum import Enum
 
-from rookery.access.imap.content import read_heads
+from rookery.access.imap.content import Content
+from rookery.access.imap.derive import COMMON_FIELDS, UNREADABLE, Kind, prepare, values
 from rookery.access.imap.flags import SYSTEM_NAMES
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.session import Session
@@ -15,7 +17,7 @@ from rookery.access.imap.targets import Rows, Spans, find
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.numberset import NumberSet
 from rookery.formats.dates import parse_mail_date
-from rookery.formats.headers import first_values
+from rookery.formats.headers import body_start, first_values
 from rookery.formats.mime import parse
 from rookery.formats.text import body_contains, decoded_header, fold_case, header_text
 from rookery.storage.values import Presence
@@ -29,7 +31,6 @@ READ_OCTETS = 512 * 1024
 _EPOCH = date(1970, 1, 1)
 _DAY = 86_400
 _DATE = (b"date",)
-_UNREADABLE = frozenset((Cause.CORRUPT, Cause.NOT_FOUND))
 
 Test = Callable[[bytes], bool]
 IndexTest = Callable[[Presence], bool]
@@ -60,6 +61,22 @@ def _cost(key: SearchKey) -> int:
     if isinstance(key, keys.Dated | keys.Aged | keys.Larger | keys.Smaller | keys.HasEmailId | keys.HasThreadId):
         return 1
     return 0
+
+
+class Source(Enum):
+    """What of a message a key looks at."""
+
+    FIELDS = 1  # the common header fields, which are kept
+    HEAD = 2
+    WHOLE = 3
+
+
+def _source(key: SearchKey) -> Source:
+    if isinstance(key, keys.BodyHas | keys.TextHas):
+        return Source.WHOLE
+    if isinstance(key, keys.HeaderHas) and key.name.encode("utf-8") not in COMMON_FIELDS:
+        return Source.HEAD
+    return Source.FIELDS
 
 
 class Matcher:
@@ -102,7 +119,7 @@ class Matcher:
             return self._match_row(key, places)
         if cost == 1:
             return await self._match_index(_index_test(key, self._session.services.clock.wall()), places)
-        return await self._match_text(_text_test(key), places, whole=cost == 3)
+        return await self._match_text(_text_test(key), places, _source(key))
 
     # --- from memory -------------------------------------------------------------------------------------------------
 
@@ -164,36 +181,43 @@ class Matcher:
 
     # --- from the messages -------------------------------------------------------------------------------------------
 
-    async def _match_text(self, test: Test, places: Sequence[int], *, whole: bool) -> Sequence[int]:
+    async def _match_text(self, test: Test, places: Sequence[int], source: Source) -> Sequence[int]:
+        """By what `source` gives of each message, in pieces. A message that cannot be read matches nothing."""
         matched: list[int] = []
         for at in range(0, len(places), INDEX_ROWS):
             some = places[at : at + INDEX_ROWS]
-            waiting: list[tuple[int, Presence]] = []
-            octets = 0
-            for place, presence in zip(some, await self._presences(some), strict=True):
-                if presence is None:
-                    continue
-                waiting.append((place, presence))
-                octets += presence.size
-                if len(waiting) >= READ_ROWS or octets >= READ_OCTETS:
-                    matched.extend(self._matching(test, waiting, whole=whole))
-                    waiting, octets = [], 0
-                    await self._session.turn()
-            matched.extend(self._matching(test, waiting, whole=whole))
+            there = [
+                (place, presence)
+                for place, presence in zip(some, await self._presences(some), strict=True)
+                if presence is not None
+            ]
+            content = self._selected.messages([presence for _, presence in there])
+            if source is Source.FIELDS:
+                await prepare(content, Kind.FIELDS, self._session.turn)
+            for start, stop in content.pieces(READ_ROWS, READ_OCTETS):
+                piece = content.part(start, stop)
+                for (place, _), octets in zip(there[start:stop], _read(piece, source), strict=True):
+                    if octets is not None and test(octets):
+                        matched.append(place)
+                await self._session.turn()
         return matched
 
-    def _matching(self, test: Test, some: Sequence[tuple[int, Presence]], *, whole: bool) -> list[int]:
-        """A message that cannot be read matches nothing."""
-        account, presences = self._session.account, [presence for _, presence in some]
-        try:
-            octets = account.bodies(presences) if whole else read_heads(account, presences)
-        except RookeryError as error:
-            if error.cause not in _UNREADABLE:
-                raise
-            if len(some) == 1:
-                return []
-            return [place for one in some for place in self._matching(test, [one], whole=whole)]
-        return [place for (place, _), data in zip(some, octets, strict=True) if test(data)]
+
+def _read(content: Content, source: Source) -> Sequence[bytes | None]:
+    """None for a message that cannot be read."""
+    try:
+        if source is Source.FIELDS:
+            return values(content, Kind.FIELDS)
+        return content.bodies() if source is Source.WHOLE else content.heads()
+    except RookeryError as error:
+        if error.cause not in UNREADABLE:
+            raise
+        count = len(content.presences)
+        return (
+            [None]
+            if count == 1
+            else [octets for at in range(count) for octets in _read(content.part(at, at + 1), source)]
+        )
 
 
 def _index_test(key: SearchKey, now: float) -> IndexTest:
@@ -245,10 +269,20 @@ def _text_test(key: SearchKey) -> Test:
 
 
 def _header_test(name: bytes, needle: str) -> Test:
+    plain = needle.encode("ascii") if needle.isascii() else None
+
     def test(data: bytes) -> bool:
+        # Where nothing needs decoding, most messages are passed over by one search of the raw header.
+        if plain is not None and b"=?" not in data and data.isascii() and plain not in _unfolded(data):
+            return False
         return any(needle in fold_case(value) for value in decoded_header(data, name))
 
     return test
+
+
+def _unfolded(data: bytes) -> bytes:
+    """A header in lower case, and all on one line."""
+    return data[: body_start(data)].replace(b"\r\n", b"").replace(b"\n", b"").lower()
 
 
 def _sent_test(key: keys.Dated) -> Test:

@@ -11,7 +11,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.numberset import NumberSet
 from rookery.storage.mailbox_state import MailboxState
 from rookery.storage.open_account import OpenAccount
-from rookery.storage.values import SYSTEM_FLAGS, Mailbox, Verb
+from rookery.storage.values import SYSTEM_FLAGS, Mailbox, Presence, Verb
 from rookery.wire.imap.fetch import Attribute
 from rookery.wire.imap.responses import flags_line, ok, permanent_flags
 
@@ -93,6 +93,12 @@ class Selected:
                 raise
             return view.compare(account.modseq, expunge=expunge)
         return view.advance(changes, account.modseq, expunge=expunge)
+
+    def messages(self, presences: Sequence[Presence]) -> Content:
+        """Messages to be read, without rows."""
+        made = self.content(Rows(self.view, self.state, 0, 0), _NONE, self.texts())
+        made.presences = presences
+        return made
 
     def content(self, rows: Rows, changed: NumberSet, texts: FlagTexts) -> Content:
         return Content(self.account, rows, texts, self.recent, changed)

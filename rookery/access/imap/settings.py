@@ -10,6 +10,3 @@ class ImapSettings:
     idle_timeout: float = 1800.0
     login_timeout: float = 60.0
     append_limit: int = 50_000_000  # octets of one message
-    bad_command_limit: int = 20  # in a row; then the connection ends
-    offer_starttls: bool = True
-    plaintext_from_loopback: bool = True
