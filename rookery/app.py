@@ -361,7 +361,6 @@ def imap_settings(config: Config) -> ImapSettings:
         idle_timeout=config.imap.idle,
         login_timeout=config.imap.idle_before_login,
         append_limit=config.smtp.message_size,
-        plaintext_from_loopback=config.auth.plaintext_on_loopback,
     )
 
 
