@@ -12,7 +12,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.storage.engine import Transaction
 
 SCHEMA_TABLE = (
-    "CREATE TABLE IF NOT EXISTS schema_version (only INTEGER PRIMARY KEY, version INTEGER NOT NULL,"
+    'CREATE TABLE IF NOT EXISTS schema_version ("only" INTEGER PRIMARY KEY, version INTEGER NOT NULL,'
     " oldest_release TEXT NOT NULL, written_by TEXT NOT NULL)"
 )
 
