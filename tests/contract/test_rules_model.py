@@ -241,7 +241,8 @@ def test_histories(name: str, tmp_path: Path, request: pytest.FixtureRequest) ->
 
     class Machine(Histories):
         def teardown(self) -> None:
-            self.world.database.close()
+            if hasattr(self, "world"):
+                self.world.database.close()
 
     Machine.make = staticmethod(make)
     run_state_machine_as_test(
