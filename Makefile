@@ -36,6 +36,8 @@ bench: setup
 	$(BIN)/python -m bench
 
 fuzz: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'atheris' \
+		|| echo "no atheris for this Python: the mutations are random, not guided by coverage"
 	$(BIN)/python -m fuzz
 
 soak: setup
