@@ -175,13 +175,13 @@ class BlobStore:
             for chunk in staged.chunks():
                 file.append([chunk])
             file.flush()
+            self._files.sync_folder(self._large)
         except OSError:
             with contextlib.suppress(OSError):
                 self._files.unlink(path)
             raise
         finally:
             file.close()
-        self._files.sync_folder(self._large)
         return Place(0, HEADER.size, staged.size, IDENTITY)
 
     def seal(self) -> None:

@@ -177,6 +177,7 @@ class SqliteDatabase:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._closed = False
+        self._doubtful = False  # a commit failed half-way, and the log has not been made good since
         self._checkpoint_wanted = threading.Event()
         self._pages = 0
         refuse_network(path.parent)
@@ -234,6 +235,8 @@ class SqliteDatabase:
     def write(self) -> Iterator[Transaction]:
         """The next write transaction; others wait for its end. Raises EngineFailed when it cannot begin or commit."""
         with self._writing:
+            if self._doubtful:
+                self._mend()
             connection = self._writer
             tx = SqliteTransaction(connection)
             tx.rows("BEGIN IMMEDIATE")
@@ -251,14 +254,33 @@ class SqliteDatabase:
                 connection.execute("ROLLBACK")
 
     def reopen(self) -> None:
-        """After a failed flush nothing that this connection believes is trusted: begin again from the files."""
+        """After a failed flush nothing that this connection believes is trusted: begin again from the files.
+
+        Raises EngineFailed while that cannot be; the next `write` tries again.
+        """
         with self._writing:
+            self._doubtful = True
             with self._lock:
                 idle, self._idle = self._idle, []
-            for connection in (*idle, self._writer):
+            for connection in idle:
                 with contextlib.suppress(apsw.Error):
                     connection.close(True)
-            self._writer = self._connect()
+            self._mend()
+
+    def _mend(self) -> None:
+        """Write what the log holds into the database, flushed, and empty the log.
+
+        A commit whose flush failed may be in the log or not, and the kernel may hold octets of it that it will never
+        write. Were the log continued behind them, a power cut would cost what is acknowledged later.
+        """
+        with contextlib.suppress(apsw.Error):
+            self._writer.close(True)
+        self._writer = self._connect()
+        try:
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            raise translated(error) from error
+        self._doubtful = False
 
     # --- reading ---
 

@@ -113,7 +113,15 @@ class FaultyDisk:
 
     def flush(self, inode: Inode, what: str) -> None:
         with self._lock:
-            if self._step("flush", what):
+            try:
+                dying = self._step("flush", what)
+            except PowerCut:
+                raise
+            except OSError:
+                # As Linux does: what could not be written counts as clean from now on, and no later flush writes it.
+                inode.pending = [change for change in inode.pending if change[1] is None]
+                raise
+            if dying:
                 raise PowerCut
             inode.flush()
 

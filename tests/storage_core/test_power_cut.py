@@ -1,13 +1,14 @@
 """Power cuts at every step of blob store, database and group commit: what was acknowledged is there, whole."""
 
 import asyncio
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from rookery.base.clock import ManualClock
-from rookery.base.errors import Refusal
+from rookery.base.errors import Refusal, RookeryError
 from rookery.base.ids import BlobId
 from rookery.storage.blobs import BLOB_TABLE, BlobStore, Place
 from rookery.storage.engine import Transaction
@@ -89,7 +90,7 @@ def test_commits_are_durable_and_whole(tmp_path: Path) -> None:
         database = SqliteDatabase(folder / "test.db", MIGRATIONS)
         with database.read() as reader:
             found = dict(reader.rows("SELECT name, value FROM pair"))
-        assert set(promises) <= {value for value in found.values()}
+        assert set(promises) <= set(found.values())
         assert all(f"a{n}" in found and f"b{n}" in found for n in found.values()), "half a transaction"
         assert database.problems() == []
         database.close()
@@ -146,6 +147,34 @@ def test_group_commit_keeps_what_it_answered(tmp_path: Path) -> None:
         database.close()
 
     assert at_every_step(scenario, check, tmp_path) > 30
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_after_a_failed_flush_later_commits_last(tmp_path: Path, failures: int) -> None:
+    """The log must not go on behind frames that the kernel gave up: a power cut would end it there."""
+    disk = FaultyDisk(tmp_path / "running")
+
+    async def commits(vfs: str) -> None:
+        database = SqliteDatabase(disk.root / "index.db", MIGRATIONS, vfs=vfs)
+        writer = Writer(database, None, Gate(), limit_bytes=1 << 20, clock=ManualClock())
+        await writer.exclusive(lambda tx: tx.run("INSERT INTO pair (name, value) VALUES ('before', 1)"))
+        disk.trouble(errno.EIO, "flush")
+        for n in range(failures):
+            with pytest.raises(RookeryError):
+                await writer.exclusive(lambda tx, n=n: tx.run("INSERT INTO pair VALUES (?, 1)", f"lost{n}"))
+        disk.heal()
+        await writer.exclusive(lambda tx: tx.run("INSERT INTO pair (name, value) VALUES ('after', 1)"))
+        disk.recover(tmp_path / "left", Fate.DROPPED)
+        await writer.close()
+        database.close()
+
+    with faulty_vfs(disk) as vfs:
+        asyncio.run(commits(vfs))
+    left = SqliteDatabase(tmp_path / "left" / "index.db", MIGRATIONS)
+    with left.read() as reader:
+        assert {row[0] for row in reader.rows("SELECT name FROM pair")} >= {"before", "after"}
+    assert left.problems() == []
+    left.close()
 
 
 class TestTheDiskItself:
