@@ -22,7 +22,7 @@ BUSY_MS = 10_000
 CACHE_KB = 65_536
 MAP_OCTETS = 256 * 1024 * 1024
 CHECKPOINT_PAGES = 4_000  # of the WAL (16 MB) before a checkpoint is asked for
-TRUNCATE_PAGES = 64_000  # then writers wait until the WAL is empty
+TRUNCATE_PAGES = 16_000  # then writers wait until the WAL is empty
 POOL = 8  # idle reading connections kept
 KEYS = 512  # most keys in one SELECT: bounds its parameters, and how many different statements there are
 STATEMENTS = 300  # prepared and kept, of each connection
@@ -175,7 +175,9 @@ class SqliteDatabase:
         self._synchronous = synchronous
         self._idle: list[apsw.Connection] = []
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # held while waiting for `_writing`: a busy writer cannot keep others out
         self._writing = threading.Lock()
+        self._checkpointing = threading.Lock()
         self._closed = False
         self._doubtful = False  # a commit failed half-way, and the log has not been made good since
         self._checkpoint_wanted = threading.Event()
@@ -234,7 +236,9 @@ class SqliteDatabase:
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """The next write transaction; others wait for its end. Raises EngineFailed when it cannot begin or commit."""
-        with self._writing:
+        with self._turn:
+            self._writing.acquire()
+        try:
             if self._doubtful:
                 self._mend()
             connection = self._writer
@@ -246,6 +250,8 @@ class SqliteDatabase:
             except BaseException:
                 self._roll_back(connection)
                 raise
+        finally:
+            self._writing.release()
 
     @staticmethod
     def _roll_back(connection: apsw.Connection) -> None:
@@ -350,15 +356,17 @@ class SqliteDatabase:
             with contextlib.suppress(apsw.Error, EngineFailed):  # a busy or full disk: the next commit asks again
                 if connection is None:
                     connection = self._connect()
-                large = self._pages > TRUNCATE_PAGES
-                mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if large else apsw.SQLITE_CHECKPOINT_PASSIVE
-                connection.wal_checkpoint(mode=mode)
+                with self._checkpointing:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                    if self._pages > TRUNCATE_PAGES:  # little is left by now, so writers wait but for a moment
+                        with self._turn, self._writing:
+                            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         if connection is not None:
             connection.close(True)
 
     def checkpoint(self) -> None:
         """Empty the WAL now."""
-        with contextlib.suppress(apsw.Error):
+        with self._checkpointing, self._turn, self._writing, contextlib.suppress(apsw.Error):
             self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def close(self) -> None:
