@@ -29,6 +29,8 @@ StateDirectory=rookery
 StateDirectoryMode=0700
 RuntimeDirectory=rookery
 RuntimeDirectoryMode=0750
+LogsDirectory=rookery
+LogsDirectoryMode=0750
 UMask=0077
 
 AmbientCapabilities=CAP_NET_BIND_SERVICE
