@@ -1,0 +1,159 @@
+"""What docs/install.md and docs/operate.md tell an administrator to type is typed, line by line, in the page's order.
+
+Every line of every ```sh block is one of these:
+
+- run as it stands, with the folders of `_places` put in: `rookery ...`, mkdir, mv, ln;
+- `systemctl start|stop|restart|reload rookery`: done to the node of the test;
+- skipped for a reason that SKIPPED gives.
+
+A line that is none of these fails the test: say here what it is.
+"""
+
+import re
+import shlex
+import smtplib
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rookery.management.client import Client
+from rookery.management.operations.queue import list_queue
+from tests.docs.markdown import DOCS, blocks, spans
+from tests.journeys.site import ROOKERY, RunningSite
+
+pytestmark = pytest.mark.journey
+
+RUN = ("rookery", "mkdir", "mv", "ln")
+SKIPPED = {
+    r"make |python3 -m venv |/opt/rookery/bin/pip ": "tests/journeys/test_wheel.py builds and installs the wheel",
+    r"ln -s /opt/rookery/": "would put the program into this machine's own path",
+    r"useradd |chown -R rookery: ": "there is no user rookery here, and none is made",
+    r"systemctl (daemon-reload|enable|disable)": "needs systemd",
+    r"chmod 755 /usr/local/|certbot ": "needs the network and a public name",
+    r"rsync ": "needs another machine",
+}
+PASSWORD = "a secret of the page\n"
+NOWHERE = '["127.0.0.1:9"]'  # no DNS server: what is sent to others is deferred, and the network is left alone
+
+
+def lines(page: str) -> list[str]:
+    """All lines of the page's shell blocks."""
+    found = [block.text.split("\n") for block in blocks((DOCS / page).read_text(), "sh")]
+    return [line.strip() for block in found for line in block if line.strip()]
+
+
+def skipped(line: str) -> bool:
+    return any(re.match(pattern, line) for pattern in SKIPPED)
+
+
+class Typist:
+    """Types lines for `site`, in a folder of its own."""
+
+    def __init__(self, site: RunningSite, folder: Path, *, served: bool) -> None:
+        self._site = site
+        self._folder = folder
+        self._served = served
+        self._message = ""  # what ID stands for
+        self.typed = 0
+
+    def _places(self) -> dict[str, str]:
+        """The longest first."""
+        return {
+            "/etc/systemd/system/rookery.service": f"{self._folder}/rookery.service",
+            "/var/lib/rookery": str(self._site.folder),  # and /var/lib/rookery.broken beside it
+            "/etc/rookery": f"{self._folder}/etc",
+            "/var/tmp": str(self._folder),
+        }
+
+    def type(self, line: str) -> None:
+        control = re.fullmatch(r"systemctl (start|stop|restart|reload) rookery", line)
+        if control and self._served:
+            getattr(self._site, control[1])()
+        elif skipped(line):
+            return
+        else:
+            self._run(line)
+        self.typed += 1
+
+    def _run(self, line: str) -> None:
+        for place, ours in self._places().items():
+            line = line.replace(place, ours)
+        words = shlex.split(line.replace(" ID", f" {self._message}") if self._message else line)
+        assert words[0] in RUN, f"neither run nor skipped: {line}"
+        words, target = (words[:-2], Path(words[-1])) if ">" in words else (words, None)
+        done = subprocess.run(
+            [*ROOKERY, *words[1:]] if words[0] == "rookery" else words,
+            input=PASSWORD, capture_output=True, text=True, cwd=self._folder, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        if target is not None:
+            target.write_text(done.stdout)
+
+    def queue_a_message(self) -> None:
+        """One message that cannot get out, so that the commands about the queue have something to work on."""
+        site = self._site
+        with smtplib.SMTP("127.0.0.1", site.ports["submission"], timeout=30) as client:
+            client.starttls()
+            client.login("alice@example.test", site.passwords["alice@example.test"])
+            client.sendmail("alice@example.test", ["outside@example.com"], "Subject: out\r\n\r\nOut.\r\n")
+        (self._message,) = [row.message for row in Client(site.folder).call(list_queue)]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[RunningSite]:
+    made = RunningSite(tmp_path / "site")
+    made.init()
+    made.configure(queue__resolver=NOWHERE)
+    made.start()
+    made.add_account("alice")
+    yield made
+    made.kill()
+
+
+def test_operating(site: RunningSite, tmp_path: Path) -> None:
+    (tmp_path / "carol.txt").write_text(PASSWORD)
+    (tmp_path / "people.csv").write_text("dora@example.test,a secret,2GB\n")
+    typist = Typist(site, tmp_path, served=True)
+    typist.queue_a_message()
+    for line in lines("operate.md"):
+        typist.type(line)
+    assert typist.typed > 45
+    assert (tmp_path / "site.broken").is_dir()
+    addresses = {row["address"] for row in site.json("account", "list")}
+    assert addresses == {"alice@example.test", "caroline@example.test", "dora@example.test"}
+    assert site.json("queue", "list"), "the message that waited in the snapshot waits again"
+
+
+def test_installing(tmp_path: Path) -> None:
+    """Nothing is served: the ports of the page may be in use here."""
+    folder = tmp_path / "site"
+    typist = Typist(RunningSite(folder), tmp_path, served=False)
+    for line in lines("install.md"):
+        if line.endswith(" health"):
+            continue  # needs the node
+        typist.type(line)
+    assert typist.typed > 6
+    assert (folder / "rookery.toml").readlink() == tmp_path / "etc" / "rookery.toml"
+    assert "[Service]" in (tmp_path / "rookery.service").read_text()
+
+
+def test_metrics_exist(site: RunningSite) -> None:
+    """Every name of a metric in the pages is one of a node's. (Events appear with their first time.)"""
+    with urllib.request.urlopen(f"http://127.0.0.1:{site.ports['http']}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    known = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)) | {"up"}
+    known |= {f"{name}_total" for name in known} | {name.removesuffix("_total") for name in known}
+    named = {
+        name
+        for page in ("operate.md", "install.md")
+        for span in spans((DOCS / page).read_text())
+        for name in re.findall(r"\b((?:rookery|process)_\w+)", span)
+    }
+    assert len(named) > 8
+    assert named <= known
+    labels = dict.fromkeys(re.findall(r'(\w+)="([\w.-]+)"', text))
+    for page_label in re.findall(r'\{(\w+)="([\w-]+)"\}', (DOCS / "operate.md").read_text()):
+        assert page_label in labels, page_label
