@@ -18,6 +18,7 @@ GENERATED = ("settings.md", "commands.md")  # a test of their own compares them 
 WRITTEN = pytest.mark.parametrize("page", [p for p in pages() if p.name not in GENERATED], ids=lambda page: page.name)
 TREE: Any = typer.main.get_command(command_tree())
 COMMAND = re.compile(r"(?:^|[|;&] *)rookery ([^|;&>`]*)")
+FOLDERS = ("wire/smtp", "wire/imap", "access/imap", "distribution/directory", "distribution/auth", "distribution/spool")
 EVENTS = ("smtp", "submission", "lmtp", "queue", "delivery", "auth", "net", "node", "upkeep")
 
 
@@ -30,6 +31,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), f"{page.name} links to {link}"
         assert not anchor or anchor in anchors(target.read_text()), f"{page.name}: {link} has no such heading"
+
+
+def test_the_tour_names_files_that_are_there() -> None:
+    text = (DOCS / "tour.md").read_text()
+    listed = re.findall(r"^  (\w+(?:\.py|/)) ", text, re.MULTILINE)
+    named = [span for span in spans(text) if re.fullmatch(r"(?:[a-z_]+/)*[a-z_]+(?:\.py)", span) or span in FOLDERS]
+    assert len(listed) > 8
+    assert len(named) > 8
+    for name in [*listed, *named]:
+        assert (ROOT / "rookery" / name).exists(), name
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
