@@ -10,7 +10,7 @@ from typing import Protocol
 
 from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config
-from rookery.base.ids import AccountId, system_random
+from rookery.base.ids import AccountId, pooled, system_random
 from rookery.base.meters import SIZE_BUCKETS, histogram
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
@@ -102,7 +102,7 @@ class Parts:
             store = await Store.open(
                 site.store,
                 clock=clock,
-                random=system_random,
+                random=pooled(system_random),
                 gate=gate,
                 settings=store_settings(config),
                 observe=_observe,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
-from rookery.distribution.spool.ids import LENGTH, MessageIds, message_number, message_text, pooled
+from rookery.distribution.spool.ids import LENGTH, MessageIds, message_number, message_text
 
 _numbers = st.integers(0, (1 << 60) - 1)
 
@@ -47,11 +47,3 @@ def test_nonsense_is_invalid(text: str) -> None:
     with pytest.raises(RookeryError) as caught:
         message_number(text)
     assert caught.value.cause is Cause.INVALID
-
-
-def test_pooled_octets_are_each_used_once() -> None:
-    source = iter(range(256))
-    take = pooled(lambda count: bytes(next(source) for _ in range(count)), size=10)
-    taken = b"".join(take(count) for count in (1, 3, 10, 4, 20, 5))
-    assert len(taken) == 43
-    assert len(set(taken)) == 43

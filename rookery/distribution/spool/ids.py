@@ -46,20 +46,6 @@ def message_number(text: str) -> MessageNumber:
     raise RookeryError(Cause.INVALID, f"not a message id: {text[:20]!r}")
 
 
-def pooled(random: RandomBytes, size: int = 4096) -> RandomBytes:
-    """The same octets with few system calls: each of them costs more than all else that an id does. For one thread."""
-    pool, at = b"", 0
-
-    def take(count: int) -> bytes:
-        nonlocal pool, at
-        if at + count > len(pool):
-            pool, at = random(max(size, count)), 0
-        at += count
-        return pool[at - count : at]
-
-    return take
-
-
 class MessageIds:
     """Makes ids; each is greater than all before it, also when the clock steps back."""
 

@@ -14,11 +14,11 @@ from typing import Protocol, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.ids import RandomBytes, new_blob_id, system_random
+from rookery.base.ids import RandomBytes, new_blob_id, pooled, system_random
 from rookery.base.log import logger
 from rookery.distribution.spool import admin, rules
 from rookery.distribution.spool.bodies import LiveOctets, RecentBodies, release
-from rookery.distribution.spool.ids import MessageIds, message_number, message_text, pooled
+from rookery.distribution.spool.ids import MessageIds, message_number, message_text
 from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
 from rookery.distribution.spool.schema import MIGRATIONS
 from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
