@@ -42,7 +42,10 @@ async def converse(
     """Drive to the end, and say the last word where one is due."""
     stream.idle = settings.idle if stream.peer.address else 0.0  # our own queue may keep a stream at hand
     engine.greet(b"220 " + settings.hostname.encode() + (b" LMTP" if engine.lmtp else b" ESMTP") + b" Rookery\r\n")
-    ending = await pump(stream, engine, handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace)
+    ending = await pump(
+        stream, engine, handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace,
+        prompt=False,  # the answers to a burst of commands may go together (RFC 2920 section 3.2)
+    )  # fmt: skip
     if ending is Ending.DRAINED:
         stream.write(SHUTTING_DOWN)
     elif ending is Ending.IDLE or ending is Ending.SLOW:

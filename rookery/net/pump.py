@@ -1,8 +1,8 @@
 """The one driver between an engine and a stream, for every protocol: read, receive, handle, write.
 
 The handler answers through the engine. It returns None when it is done, or an awaitable when it must wait: then what
-was said so far is sent first. Handlers never read the stream. What to say at the end (421, BYE) is the session's: the
-pump only tells how it ended.
+was said so far is sent first, if the protocol wants it so. Handlers never read the stream. What to say at the end
+(421, BYE) is the session's: the pump only tells how it ended.
 """
 
 import ssl
@@ -49,11 +49,12 @@ async def pump(
     tls: ssl.SSLContext | None = None,
     unfinished: Callable[[], bool] = never,
     pace: Pace | None = None,
+    prompt: bool = True,
 ) -> Ending:
     """Drive until there is a reason to stop; says which. What the engine had to say has been written.
 
     `unfinished` says whether a command or body has begun and not ended: such a one is waited for when interrupted,
-    and held to `pace`. Cancelling the task is always possible.
+    and held to `pace`. `prompt`: what was said is sent before a handler waits. Cancelling the task is always possible.
     """
     gauge = None if pace is None else _Gauge(pace, stream.now())
     ending = False
@@ -85,8 +86,7 @@ async def pump(
             for event in events:
                 pending = handle(event)
                 if pending is not None:
-                    data = engine.outgoing()
-                    if data:
+                    if prompt and (data := engine.outgoing()):
                         stream.write(data)
                     await pending
             if engine.wants is not Wants.MORE:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -9,6 +10,7 @@ LINE_LIMIT = 2048  # octets; RFC 5321 section 4.5.3.1.5 says 512, some say more 
 LINES_LIMIT = 128  # of one reply
 TEXT_LIMIT = 4096  # characters of a reply that are kept
 
+_USUAL = re.compile(rb"([2345][0-9]{2}) ([ -~]{0,100})\r")
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
 
@@ -66,6 +68,8 @@ class ReplyReader:
         return not self._tail and not self._lines
 
     def _line(self, line: bytes) -> Reply | None:
+        if not self._lines and (known := _usual(line)) is not None:
+            return known
         if line.endswith(b"\r"):
             line = line[:-1]
         digits, separator = line[:3], line[3:4]
@@ -87,6 +91,13 @@ class ReplyReader:
             return make_reply(code, (line[4:],))
         lines, self._lines = [*self._lines, line[4:]], []
         return make_reply(code, lines)
+
+
+@lru_cache(maxsize=256)
+def _usual(line: bytes) -> Reply | None:
+    """What servers say all the time, read once; None: to be read with all care."""
+    found = _USUAL.fullmatch(line)
+    return None if found is None else make_reply(int(found[1]), (found[2],))
 
 
 def make_reply(code: int, lines: Sequence[bytes]) -> Reply:
