@@ -13,6 +13,7 @@ lines (they are counted and the count is logged), never service.
 
 import atexit
 import os
+import re
 import sys
 import threading
 import time
@@ -140,6 +141,7 @@ def _safe(name: str, value: object) -> str | int | float | list[str] | None:
 
 
 _SPECIAL = frozenset(' "=\\[],')
+_PLAIN = re.compile(rf"[!#-+\--<>-Z^-~]{{1,{VALUE_LIMIT}}}").fullmatch  # needs neither escapes nor quotes
 
 
 def _text_value(value: str | int | float | list[str] | None) -> str:
@@ -263,12 +265,19 @@ class _Log:
 
     def _line(self, level: int, component: str, event: str, fields: dict[str, Field]) -> bytes:
         stamp = self._stamp.text(self._wall())
+        if self._format is Format.TEXT:
+            return self._text(stamp, level, component, event, fields)
         safe = {name: _safe(name, value) for name, value in fields.items()}
-        if self._format is Format.JSON:
-            head = {"time": stamp, "level": _NAMES[level], "component": component, "event": clean(event)}
-            return self._encoder.encode(head | safe if safe.keys().isdisjoint(head) else safe | head) + b"\n"
+        head = {"time": stamp, "level": _NAMES[level], "component": component, "event": clean(event)}
+        return self._encoder.encode(head | safe if safe.keys().isdisjoint(head) else safe | head) + b"\n"
+
+    def _text(self, stamp: str, level: int, component: str, event: str, fields: dict[str, Field]) -> bytes:
         parts = [stamp, _NAMES[level], component, _text_value(clean(event))]
-        parts += [f"{name}={_text_value(value)}" for name, value in safe.items()]
+        for name, value in fields.items():
+            if name not in _HIDDEN and (value.__class__ is int or (isinstance(value, str) and _PLAIN(value))):
+                parts.append(f"{name}={value}")
+            else:
+                parts.append(f"{name}={_text_value(_safe(name, value))}")
         return (" ".join(parts) + "\n").encode()
 
     def _start(self) -> None:

@@ -84,6 +84,13 @@ def test_octets_secrets_and_long_values_stay_out(file: Path) -> None:
     assert "(10000 characters)" in text
 
 
+def test_a_secret_stays_out_of_text_whatever_it_is(file: Path) -> None:
+    log.direct(Format.TEXT, file)
+    logger("t").info("login", password="hunter2", token=4711, size=12, name="a b", empty="", flag=True)
+    (line,) = lines(file)
+    assert line.endswith('login password=(hidden) token=(hidden) size=12 name="a b" empty="" flag=true')
+
+
 def test_fields_cannot_pose_as_the_head(file: Path) -> None:
     logger("t").info("event", level="error", component="kernel", time="1970")
     found = json.loads(lines(file)[0])
