@@ -136,7 +136,7 @@ class _List:
             return self._read_comment(pos)
         if special == b",":
             if self.in_angle and self.host is not None and not self.words:  # between the domains of a route
-                self.route = [*(self.route or []), b"@", *self.host, b","]
+                self._route(b",")
                 self.host = None
             else:
                 self._finish()
@@ -162,12 +162,18 @@ class _List:
     def _colon(self) -> None:
         if self.in_angle:
             if self.host is not None and not self.words:  # the end of a route
-                self.route = [*(self.route or []), b"@", *self.host]
+                self._route()
                 self.host = None
         elif not self.in_group:
             self.addresses.append(Address(None, None, b"".join(self.words), None))
             self.in_group = True
             self._clear()
+
+    def _route(self, *mark: bytes) -> None:
+        """One more domain of a source route."""
+        if self.route is None:
+            self.route = []
+        self.route += (b"@", *(self.host or ()), *mark)
 
     def _read_comment(self, pos: int) -> int:
         start, depth = pos, 1

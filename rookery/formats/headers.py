@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 VALUE_LIMIT = 1 << 20  # octets of a folded value looked at
 
-_BLANK = re.compile(rb"\n\r?\n")
 _FIELD = re.compile(rb"^([!-9;-~]{1,998}+)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?", re.MULTILINE)
 
 
@@ -31,8 +30,18 @@ def body_start(data: bytes, start: int = 0, end: int | None = None) -> int:
         return start + 2
     if data.startswith(b"\n", start, stop):
         return start + 1
-    found = _BLANK.search(data, start, stop)
-    return found.end() if found is not None else stop
+    window = 4096
+    while True:  # in steps: of the two ends, the one that never comes is not looked for in the whole body
+        reach = min(start + window, stop)
+        crlf = data.find(b"\n\r\n", start, reach)
+        lf = data.find(b"\n\n", start, crlf if crlf >= 0 else reach)
+        if lf >= 0:
+            return lf + 2
+        if crlf >= 0:
+            return crlf + 3
+        if reach == stop:
+            return stop
+        start, window = reach - 2, window * 4
 
 
 def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:

@@ -19,10 +19,12 @@ _CONTENT = (
 _TOKEN = rb'[^\x00-\x20\x7f-\xff()<>@,;:\\"/\[\]?=]+'
 _TYPE = re.compile(rb"\s*(%b)\s*/\s*(%b)" % (_TOKEN, _TOKEN))
 _PARAMETER = re.compile(
-    rb""";[\s;]*+([^\s()<>@,;:\\"/\[\]?=]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"?|([^\s;"(]*))|;|"(?:[^"\\]|\\.)*+"?|[^;"]+""",
+    rb""";[\s;]*+([^\s()<>@,;:\\"/\[\]?=]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"?|([^\s;"(]*))|;[\s;]*+|"(?:[^"\\]|\\.)*+"?|[^;"]+""",
     re.DOTALL,
 )
-_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*+"?)|\((?:[^()\\]|\\.)*+\)', re.DOTALL)
+# Quoted strings and escapes stay. An escape is stepped over as such, and an open comment goes to the end: a search that
+# failed and began again at each parenthesis would take quadratic time.
+_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*+"?|\\.)|\((?:[^()\\]|\\.)*+(?:\)|\\?\Z)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _LWSP = b" \t\r"
 
@@ -30,7 +32,7 @@ VALUE_LIMIT = 16384  # octets of one structured Content- field looked at
 PARAMETER_LIMIT = 200
 BOUNDARY_LIMIT = 1000  # octets; RFC 2046 allows 70
 SCAN_FLOOR = 32 << 20  # octets that may be looked at in any message, however small
-_MISS_COST = 256  # octets charged for a line that only looked like a boundary
+_MISS_COST = 2048  # octets charged for a line that only looked like a boundary
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     depth: int = 100
     parts: int = 10_000
-    scan: int = 20
+    scan: int = 10
 
 
 DEFAULT_LIMITS = Limits()
@@ -188,12 +190,12 @@ class _Parser:
                 self._multipart(part, boundary.rstrip(b" \t"), depth)
         elif part.is_message:
             if room:
+                self.budget -= end - body  # its lines will be counted
                 part.children.append(self.part(body, end, TEXT_PLAIN, depth + 1))
             else:
                 part.content_type = OCTETS
         if kind == b"text" or part.content_type.type in (b"text", b"message"):
             part.lines = data.count(b"\n", body, end)
-            self.budget -= (end - body) >> 3  # counting is that much cheaper than searching
         return part
 
     def _describe(self, part: Part, values: dict[bytes, bytes], default: ContentType) -> None:

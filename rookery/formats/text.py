@@ -1,14 +1,20 @@
 """What a person reads in a message, for searching: decoded header fields, decoded bodies, and how they compare."""
 
 import binascii
+import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from rookery.formats.charset import TEXT_LIMIT
 from rookery.formats.charset import decode as decode_charset
 from rookery.formats.encoded_words import decode_base64, decode_words
 from rookery.formats.headers import all_values, fields, unfold
 from rookery.formats.mime import Part
+
+FOLD_CHARACTERS = 16 * 1024  # folded in one step: what the interpreter does not let others in between of
+MARKS_LIMIT = 30  # combining marks in a row that are put in order (UAX #15 section 13, Stream-Safe Text Format)
+_JOINER = "\u034f"  # COMBINING GRAPHEME JOINER: no mark moves past it
 
 _PLAIN_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b""))
 
@@ -17,7 +23,34 @@ def fold_case(text: str) -> str:
     """The form in which texts are compared: case, and compatibility variants, disregarded (RFC 5051 in spirit)."""
     if text.isascii():
         return text.lower()
+    if len(text) > FOLD_CHARACTERS:
+        return "".join(_fold(piece) for piece in _cut(text))
+    return _fold(text)
+
+
+def _fold(text: str) -> str:
+    text = _marks().sub(lambda run: run[0] + _JOINER, text)
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+
+
+@lru_cache(1)
+def _marks() -> re.Pattern[str]:
+    """A run of combining marks that is as long as may be: ordering a longer one takes quadratic time."""
+    combining = unicodedata.combining
+    found = "".join(c for c in map(chr, range(0x300, 0x20000)) if combining(unicodedata.normalize("NFKD", c)[0]))
+    return re.compile(f"[{re.escape(found)}]{{{MARKS_LIMIT}}}")
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Pieces to be folded one by one: none begins with a mark, unless there are marks only."""
+    start = 0
+    while start < len(text):
+        end = start + FOLD_CHARACTERS
+        furthest = min(end + MARKS_LIMIT, len(text))
+        while end < furthest and unicodedata.combining(text[end]):
+            end += 1
+        yield text[start:end]
+        start = end
 
 
 def decoded_header(data: bytes, name: bytes, start: int = 0, end: int | None = None) -> list[str]:

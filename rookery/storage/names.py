@@ -18,7 +18,9 @@ _RESERVED = frozenset({".", ".."})  # would be a trap for whoever exports mailbo
 
 
 def canonical(name: str) -> str:
-    """The form under which a name is stored and compared."""
+    """The form under which a name is stored and compared. One that is too long to be a name is left as it is."""
+    if len(name) > NAME_LIMIT:
+        return name  # a run of combining marks is put in order in quadratic time
     name = unicodedata.normalize("NFC", name)
     head, slash, tail = name.partition(SEPARATOR)
     return f"{INBOX_NAME}{slash}{tail}" if head.upper() == INBOX_NAME else name
