@@ -37,8 +37,9 @@ class Need(IntEnum):
     ROW = 0
     PRESENCE = 1
     DERIVED = 2
-    HEAD = 3
-    BODY = 4
+    RANGE = 3  # some octets of each message
+    HEAD = 4
+    BODY = 5
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -57,13 +58,16 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    r"""`seen`: this fetch sets \Seen. `kinds`: derived data to prepare before rendering."""
+    r"""`seen`: this fetch sets \Seen. `kinds`: derived data to prepare before rendering. `bulk`: how many columns
+    may be as long as the message. `parses`: some column takes messages apart."""
 
     template: bytes
     columns: tuple[Column, ...]
     need: Need
     seen: bool
     kinds: frozenset[Kind]
+    bulk: int
+    parses: bool
 
     def render(self, content: Content) -> bytes:
         """The FETCH lines of all rows of `content`, whose presences were taken if they are needed."""
@@ -143,7 +147,7 @@ def _section(item: FetchSection) -> Column:
         return Column(form, lambda content: [literal(body) for body in content.bodies()], Need.BODY, whole=True)
     if section == _WHOLE and partial is not None:
         first, count = partial
-        return Column(form, lambda content: [literal(part) for part in content.ranges(first, count)], Need.PRESENCE)
+        return Column(form, lambda content: [literal(part) for part in content.ranges(first, count)], Need.RANGE)
     if section.text is SectionText.HEADER_FIELDS and not section.part and partial is None:
         select = field_selector(section.fields)
         if COMMON_FIELDS.issuperset(section.fields):
@@ -216,4 +220,13 @@ def make_plan(items: tuple[FetchItem, ...]) -> Plan:
         columns.append(Column(b"%b", _new_flags, spaced=False))
         template += b"%b"
     kinds = frozenset(column.kind for column in columns if column.kind is not None)
-    return Plan(template + b")\r\n", tuple(columns), max(column.need for column in columns), seen, kinds)
+    long = [column for column in columns if column.need >= Need.RANGE]
+    return Plan(
+        template + b")\r\n",
+        tuple(columns),
+        max(column.need for column in columns),
+        seen,
+        kinds,
+        len(long),
+        any(column.need >= Need.HEAD and not column.whole for column in long),
+    )

@@ -79,6 +79,10 @@ class Content:
         if start < len(self.presences):
             yield start, len(self.presences)
 
+    def derived_octets(self) -> int:
+        """Octets of all derived data at hand."""
+        return sum(sum(map(len, found.values())) for found in self.derived.values())
+
     def bodies(self) -> Sequence[bytes]:
         if self._bodies is None:
             self._bodies = self.account.bodies(self.presences)

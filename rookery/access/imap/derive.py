@@ -3,9 +3,10 @@ fields that clients ask for again and again. Derived data: any of it may be lost
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 
+from rookery.access.imap.aside import OCTETS, aside
 from rookery.access.imap.content import Content
 from rookery.base.errors import Cause, RookeryError
 from rookery.formats.envelope import envelope as read_envelope
@@ -78,11 +79,17 @@ async def prepare(content: Content, kind: Kind, turn: Callable[[], Awaitable[Non
             if error.cause not in UNREADABLE:
                 raise
             continue  # `values` names the one that it is
-        make = _MAKERS[kind]
-        made = {presence.email: make(data) for presence, data in zip(piece.presences, octets, strict=True)}
+        results = await _make(_MAKERS[kind], octets)
+        made = {presence.email: value for presence, value in zip(piece.presences, results, strict=True)}
         known.update(made)
         content.account.put_many(kind.value, {email: v for email, v in made.items() if len(v) <= KEPT_LIMIT})
         await turn()
+
+
+async def _make(make: Callable[[bytes], bytes], messages: Sequence[bytes]) -> list[bytes]:
+    if sum(map(len, messages)) > OCTETS:
+        return await aside(lambda: [make(data) for data in messages])
+    return [make(data) for data in messages]
 
 
 def values(content: Content, kind: Kind) -> list[bytes]:

@@ -5,10 +5,12 @@ fetch makes \Seen is stored first, for many messages at once, so that its respon
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from rookery.access.imap import answers
+from rookery.access.imap.aside import OCTETS, aside
 from rookery.access.imap.changing import EXPUNGED
-from rookery.access.imap.columns import Need, Plan, make_plan
+from rookery.access.imap.columns import Column, Need, Plan, make_plan
 from rookery.access.imap.content import Content
 from rookery.access.imap.derive import UNREADABLE, prepare
 from rookery.access.imap.flags import FlagTexts
@@ -25,7 +27,8 @@ LIGHT_ROWS = 4_000  # messages of one slice when only rows in memory are needed
 INDEX_ROWS = 1_000  # when the index is read
 BODY_ROWS = 250  # when messages are read, and no more than so many octets of them:
 BODY_OCTETS = 512 * 1024
-LARGE = 1024 * 1024  # octets of a message that is sent as it is read
+LARGE = 1024 * 1024  # octets of a message that is sent as it is read, or that would be sent again and again
+DERIVED_OCTETS = 512 * 1024  # of derived data that may be picked from in one turn
 SEEN_ROWS = 2_000  # messages that become \Seen in one step
 
 _SEEN = int(Flag.SEEN)
@@ -114,14 +117,14 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
         work.missing += rows.missing
         for kind in work.plan.kinds:
             await prepare(content, kind, session.turn)
-        for part in _pieces(content, need):
-            if need is Need.BODY and len(part.rows) == 1 and part.presences[0].size > LARGE:
+        for part in _pieces(content, work.plan):
+            if need >= Need.RANGE and len(part.rows) == 1 and part.presences[0].size * work.plan.bulk > LARGE:
                 if gathered:
                     session.write(b"".join(gathered))
                     gathered, octets = [], 0
                 await _send_large(work, part)
                 continue
-            lines = _render(work, part)
+            lines = await aside(partial(_render, work, part)) if _is_long(work, part) else _render(work, part)
             gathered.append(lines)
             octets += len(lines)
             if octets >= CHUNK:
@@ -132,13 +135,32 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
         session.write(b"".join(gathered))
 
 
-def _pieces(content: Content, need: Need) -> Iterator[Content]:
-    """What is read whole is cut by size; large messages stand alone."""
-    if need <= Need.DERIVED:
+def _pieces(content: Content, plan: Plan) -> Iterator[Content]:
+    """What is read is cut by the size of the answer; large messages stand alone."""
+    if plan.need <= Need.DERIVED:
         yield content
         return
-    for start, stop in content.pieces(BODY_ROWS, BODY_OCTETS):
+    for start, stop in content.pieces(BODY_ROWS, BODY_OCTETS // plan.bulk):
         yield content.part(start, stop)
+
+
+def _is_long(work: _Work, content: Content) -> bool:
+    """Whether rendering may take long; what it needs of the store has been read then."""
+    plan = work.plan
+    if plan.parses:
+        try:
+            _load(content, plan)
+        except RookeryError:
+            return False  # `_render` says which message it is
+        return sum(presence.size for presence in content.presences) > OCTETS
+    return plan.need is Need.DERIVED and content.derived_octets() > DERIVED_OCTETS
+
+
+def _load(content: Content, plan: Plan) -> None:
+    if plan.need is Need.BODY:
+        content.bodies()
+    else:
+        content.heads()
 
 
 def _render(work: _Work, content: Content) -> bytes:
@@ -158,13 +180,23 @@ def _render(work: _Work, content: Content) -> bytes:
 async def _send_large(work: _Work, content: Content) -> None:
     """One message, item by item; a whole body goes out in the pieces in which it is read."""
     session, presence = work.session, content.presences[0]
+    if work.plan.parses:
+        try:
+            _load(content, work.plan)
+        except RookeryError as error:
+            if error.cause not in UNREADABLE:
+                raise
+            log.refused("fetch", error.refusal, session=session.id, account=session.user)
+            work.refusal = error.refusal
+            return
     head = b"* %d FETCH (" % content.rows.numbers[0]
     try:
         for column in work.plan.columns:
             if column.whole:
                 await _stream(session, presence, head + column.form % (b"{%d}\r\n" % presence.size))
             else:
-                session.write((head if column.spaced else head.rstrip()) + column.form % column.values(content)[0])
+                value = await _value(column, content)
+                session.write((head if column.spaced else head.rstrip()) + column.form % value)
             head = b" "
             await session.turn()
     except RookeryError as error:
@@ -172,6 +204,12 @@ async def _send_large(work: _Work, content: Content) -> None:
         session.stream.abort()  # half a response cannot be taken back
         raise
     session.write(b")\r\n")
+
+
+async def _value(column: Column, content: Content) -> int | bytes:
+    if column.need >= Need.HEAD:
+        return await aside(lambda: column.values(content)[0])
+    return column.values(content)[0]
 
 
 async def _stream(session: Session, presence: Presence, head: bytes) -> None:

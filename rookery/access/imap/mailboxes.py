@@ -1,7 +1,8 @@
 """Commands about mailboxes by name: CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS (RFC 9051 section 6.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from rookery.access.imap.aside import aside
 from rookery.access.imap.listing import Row, list_rows, lsub_rows
 from rookery.access.imap.session import Session
 from rookery.base.errors import Cause, RookeryError
@@ -19,6 +20,9 @@ from rookery.wire.imap.commands import (
     Subscribe,
     Unsubscribe,
 )
+
+AT_ONCE = 20_000  # characters of names times patterns that are matched on the event loop
+ANSWER_ROWS = 500  # names answered between two turns
 
 _USES = {"\\" + use.value.lower(): use for use in SpecialUse}
 
@@ -71,25 +75,44 @@ async def unsubscribe(session: Session, command: Unsubscribe) -> bytes:
     return b"OK Unsubscribe completed"
 
 
-def list_mailboxes(session: Session, command: List) -> bytes:
+async def list_mailboxes(session: Session, command: List) -> bytes:
     if command.patterns == ("",) and not command.extended:
         session.send(responses.list_line(("\\Noselect",), SEPARATOR, ""))
         return b"OK List completed"
     account, utf8 = session.account, session.engine.utf8
-    rows = list_rows(command, account.mailboxes(), account.subscriptions(), rev2=session.rev2)
-    lines = []
+    mailboxes, subscriptions, rev2 = account.mailboxes(), account.subscriptions(), session.rev2
+    if _is_long(mailboxes, subscriptions, len(command.patterns)):
+        rows = await aside(lambda: list_rows(command, mailboxes, subscriptions, rev2=rev2))
+    else:
+        rows = list_rows(command, mailboxes, subscriptions, rev2=rev2)
+    lines: list[bytes] = []
     for row in rows:
         lines.append(_line(row, utf8=utf8))
         if ListReturn.STATUS in command.returns and row.mailbox is not None:
             lines.append(_status(session, row.mailbox, row.name, command.status))
+        if len(lines) >= ANSWER_ROWS:
+            session.write(b"".join(lines))
+            lines = []
+            await session.turn()
     session.send(b"".join(lines))
     return b"OK List completed"
 
 
-def lsub(session: Session, command: Lsub) -> bytes:
+def _is_long(mailboxes: Sequence[Mailbox], subscriptions: Collection[str], patterns: int) -> bool:
+    octets = sum(len(mailbox.name) for mailbox in mailboxes) + sum(map(len, subscriptions))
+    return octets * patterns > AT_ONCE
+
+
+async def lsub(session: Session, command: Lsub) -> bytes:
     account, utf8 = session.account, session.engine.utf8
-    rows = lsub_rows(command, account.mailboxes(), account.subscriptions())
-    session.send(b"".join([_line(row, utf8=utf8, lsub=True) for row in rows]))
+    mailboxes, subscriptions = account.mailboxes(), account.subscriptions()
+    if _is_long(mailboxes, subscriptions, 1):
+        rows = await aside(lambda: lsub_rows(command, mailboxes, subscriptions))
+    else:
+        rows = lsub_rows(command, mailboxes, subscriptions)
+    for at in range(0, len(rows), ANSWER_ROWS):
+        session.write(b"".join([_line(row, utf8=utf8, lsub=True) for row in rows[at : at + ANSWER_ROWS]]))
+        await session.turn()
     return b"OK Lsub completed"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from enum import Enum
 
+from rookery.access.imap.aside import OCTETS, aside
 from rookery.access.imap.content import Content
 from rookery.access.imap.derive import COMMON_FIELDS, UNREADABLE, Kind, prepare, values
 from rookery.access.imap.flags import SYSTEM_NAMES
@@ -196,9 +197,8 @@ class Matcher:
                 await prepare(content, Kind.FIELDS, self._session.turn)
             for start, stop in content.pieces(READ_ROWS, READ_OCTETS):
                 piece = content.part(start, stop)
-                for (place, _), octets in zip(there[start:stop], _read(piece, source), strict=True):
-                    if octets is not None and test(octets):
-                        matched.append(place)
+                answers = await _ask(test, _read(piece, source))
+                matched.extend(place for (place, _), yes in zip(there[start:stop], answers, strict=True) if yes)
                 await self._session.turn()
         return matched
 
@@ -218,6 +218,12 @@ def _read(content: Content, source: Source) -> Sequence[bytes | None]:
             if count == 1
             else [octets for at in range(count) for octets in _read(content.part(at, at + 1), source)]
         )
+
+
+async def _ask(test: Test, messages: Sequence[bytes | None]) -> list[bool]:
+    if sum(len(data) for data in messages if data is not None) > OCTETS:
+        return await aside(lambda: [data is not None and test(data) for data in messages])
+    return [data is not None and test(data) for data in messages]
 
 
 def _index_test(key: SearchKey, now: float) -> IndexTest:
