@@ -1,5 +1,6 @@
 """The command `rookery`. The composition root is loaded only when something is served, so that commands are quick."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def _demo(folder: Path, port_offset: int) -> int:
 
 
 def main() -> int:
+    os.umask(0o077)  # all that is written, databases too, is for the owner of the site alone
     return run(Programs(_serve, _demo))
 
 
