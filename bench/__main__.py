@@ -66,7 +66,7 @@ def delivery(bench: Bench) -> list[Figure]:
     messages = bench.plan.messages
 
     def lmtp(server: Server) -> float:
-        return mail.lmtp_rate(server.ports.lmtp, messages=messages)
+        return mail.send(server.ports.lmtp, lmtp=True, messages=messages)
 
     def smtp(server: Server) -> float:
         assert isinstance(server, Rookery | Postfix)

@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import json
 import time
+from functools import partial
+from typing import cast
 
 import uvloop
 
@@ -39,7 +41,7 @@ class Sender(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.buffer = b""
 
     def data_received(self, data: bytes) -> None:
@@ -86,6 +88,10 @@ class Sender(asyncio.Protocol):
             self.done.set_exception(RuntimeError(f"lost at step {self.step}"))
 
 
+def _same(sender: Sender) -> Sender:
+    return sender
+
+
 async def run(arguments: argparse.Namespace) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     body = message(arguments.size) + b".\r\n"
@@ -100,7 +106,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, float]:
         if arguments.pipeline:
             steps, answers = [b"".join(steps[:3]), body], [3, 1]
         sender = Sender(steps, answers, each, hello, times)
-        await loop.create_connection(lambda sender=sender: sender, arguments.host, arguments.port)
+        await loop.create_connection(partial(_same, sender), arguments.host, arguments.port)
         senders.append(sender)
     started = time.perf_counter()
     await asyncio.gather(*(sender.done for sender in senders))
