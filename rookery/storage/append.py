@@ -5,7 +5,6 @@ quotas are checked in the transaction that uses them up.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -41,8 +40,7 @@ _DELETED = int(Flag.DELETED)
 UID_LIMIT = (1 << 32) - 1  # RFC 9051 2.3.1.1
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """What a caller hands to `Store.append`. flags: system flags; received: seconds UTC (0: now)."""
 
     account: AccountId

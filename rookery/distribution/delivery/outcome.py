@@ -1,7 +1,6 @@
 """What an attempt did to one recipient, in the queue's words; and what a reply means (RFC 5321 section 4.2.1)."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
@@ -41,8 +40,7 @@ def own(status: str, text: str) -> Outcome:
     return Outcome(Verdict.LATER, 451, status, text)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """One message for recipients of one destination; `done` is called once, on the loop, with their outcomes in order.
 
     `whole` gives a small body (`size` up to `whole_limit` of the spool) at once; `chunks` gives any body. `log`: fields
