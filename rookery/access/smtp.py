@@ -67,10 +67,10 @@ async def serve_mx(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """One connection. `tls`: what STARTTLS uses; None: it is not offered."""
-    offer = Offer(size=settings.message_size, dsn=True)
+    offer = Offer(size=settings.message_size)
     engine = Engine(
         settings.hostname,
-        Offer(size=settings.message_size, dsn=True, starttls=tls is not None),
+        Offer(size=settings.message_size, starttls=tls is not None),
         offer_tls=offer,
         tls=stream.tls is not None,
     )

@@ -51,7 +51,6 @@ async def serve_submission(
     now = offered(authenticator, tls=False, peer=peer)
     plain = Offer(
         size=settings.message_size,
-        dsn=True,
         starttls=tls is not None,
         auth=now,
         auth_over_tls=tuple(name for name in over_tls if name not in now),
@@ -59,7 +58,7 @@ async def serve_submission(
     engine = Engine(
         settings.hostname,
         plain,
-        offer_tls=Offer(size=settings.message_size, dsn=True, auth=over_tls),
+        offer_tls=Offer(size=settings.message_size, auth=over_tls),
         tls=stream.tls is not None,
     )
     session = SubmissionSession(stream, engine, spool, directory, authenticator, settings, clock)

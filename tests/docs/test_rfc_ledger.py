@@ -97,7 +97,7 @@ async def _before_login(world: World, *, outside: bool) -> bytes:
 
 def _smtp_words() -> set[str]:
     """Everything that an offer may hold, as EHLO and LHLO announce it."""
-    offer = Offer(size=1, starttls=True, auth=("PLAIN",), smtputf8=True, chunking=True, dsn=True, xdelivery=True)
+    offer = Offer(size=1, starttls=True, auth=("PLAIN",), smtputf8=True, chunking=True, xdelivery=True)
     lines = greeting_reply("here", offer).decode("ascii").splitlines()
     return {line[4:].split()[0] for line in lines[1:]}
 

@@ -70,18 +70,29 @@ async def test_too_many_recipients_and_too_many_guesses(world: World) -> None:
 
 async def test_parameters_reach_the_spool(world: World) -> None:
     client = await world.mx()
-    await client.say("MAIL FROM:<ä@x.test> SMTPUTF8 BODY=8BITMIME ENVID=abc RET=HDRS\n")
-    await client.say("RCPT TO:<alice@d.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;al@d.test\n")
-    await client.say("RCPT TO:<bob@d.test> NOTIFY=NEVER\n")
+    await client.say("MAIL FROM:<ä@x.test> SMTPUTF8 BODY=8BITMIME\n")
+    await client.say("RCPT TO:<alice@d.test>\n")
     await client.say("DATA\n")
     assert await client.say(MESSAGE + b".\r\n") == [250]
     (claimed,) = world.taken.messages
     envelope = claimed.envelope
-    assert (envelope.eight_bit, envelope.smtputf8, envelope.envelope_id) == (True, True, "abc")
-    assert claimed.recipients[0].notify == Notify.SUCCESS | Notify.DELAY
-    assert claimed.recipients[0].original == "rfc822;al@d.test"
-    assert claimed.recipients[1].notify == Notify.NEVER
+    assert (envelope.eight_bit, envelope.smtputf8, envelope.envelope_id) == (True, True, "")
+    assert claimed.recipients[0].notify == Notify.FAILURE
     assert b" with UTF8SMTP id " in world.spooled()[0]
+
+
+@pytest.mark.parametrize("port", ["mx", "submission"])
+async def test_dsn_is_not_announced_and_its_parameters_are_unknown(world: World, port: str) -> None:
+    client = await (world.mx() if port == "mx" else world.submission(login="alice@d.test"))
+    client.stream.write(b"EHLO client.test\r\n")
+    (line,) = await client.replies(1)
+    assert "DSN" not in line
+    assert "DSN" not in client.text
+    assert await client.say("MAIL FROM:<alice@d.test> RET=HDRS\nMAIL FROM:<alice@d.test> ENVID=a\n", 2) == [555, 555]
+    await client.say("MAIL FROM:<alice@d.test>\n")
+    assert await client.say("RCPT TO:<bob@d.test> NOTIFY=NEVER\nRCPT TO:<bob@d.test> ORCPT=rfc822;b@d.test\n", 2) == [
+        555, 555,
+    ]  # fmt: skip
 
 
 class Failing:
