@@ -6,7 +6,7 @@ import pytest
 
 from rookery.base.errors import RookeryError
 from rookery.management.cli.account_commands import read_csv, read_password
-from rookery.management.cli.main import Programs, main
+from rookery.management.cli.main import Programs, command_tree, main
 from rookery.management.cli.output import age, amount, moment, table
 from rookery.management.docs import pages
 from rookery.management.operations.accounts import ImportLine
@@ -44,6 +44,12 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert run("serve") == 7
     assert served[-1] == tmp_path / "x"
     assert run("demo", "d") == 8
+
+
+def test_every_family_is_in_the_tree_once() -> None:
+    command_tree()
+    names = [group.name for group in command_tree().registered_groups]
+    assert len(names) == len(set(names)) > 4
 
 
 def test_passwords_are_the_first_line(tmp_path: Path) -> None:

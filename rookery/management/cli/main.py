@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +68,9 @@ def root(
     context.obj = Context(site, context.obj)
 
 
+@cache
 def command_tree() -> typer.Typer:
-    """`app` with every command family in it."""
+    """`app` with every command family in it, each once however often this is called."""
     from rookery.management.cli import families
 
     families.enter(app)
