@@ -13,7 +13,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rookery.base.clock import Clock
@@ -217,11 +218,18 @@ class Writer:
             self._weight -= item.weight
             for _, staged in item.bodies:
                 staged.drop()
-            item.done(item.result)
+            self._answer(item)
         while self._room and self._weight <= self._limit:
             future = self._room.popleft()
             if not future.done():
                 future.set_result(None)
+
+    def _answer(self, item: _Waiting) -> None:
+        """A caller that cannot take its answer must not keep the rest of the batch from theirs."""
+        try:
+            item.done(item.result)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the caller's mistake; logged with its place
+            log.error("answer-failed", rule=item.rule.name, error=type(error).__name__, where=_place(error))
 
     def _give_up(self, items: list[_Waiting]) -> None:
         self._batching.failed([item.argument for item in items])
@@ -240,7 +248,6 @@ class Writer:
                         return
                     self._wake.wait()
                 items = self._take()
-            self._gate.open()
             started = self._clock.monotonic()
             try:
                 made = self._commit(items)
@@ -252,7 +259,6 @@ class Writer:
             else:
                 self._call(self._resolve, items, made)
             finally:
-                self._gate.close()
                 if self._observe is not None:
                     self._observe(self._clock.monotonic() - started, len(items))
 
@@ -295,8 +301,18 @@ class Writer:
             log.warning("batch-split", error=type(error).__name__, items=len(items))
         return self._one_by_one(items, places)
 
-    def _together(self, items: list[_Waiting], places: Places) -> object:
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        """The loop gives way to the rules, but not to the flushes before and after them, which leave it the GIL."""
         with self.database.write() as tx:
+            self._gate.open()
+            try:
+                yield tx
+            finally:
+                self._gate.close()
+
+    def _together(self, items: list[_Waiting], places: Places) -> object:
+        with self._transaction() as tx:
             self._batching.begin(tx, places, [item.argument for item in items])
             for rule, group in _by_rule(items):
                 results = rule.apply(tx, [item.argument for item in group])
@@ -307,7 +323,7 @@ class Writer:
     def _one_by_one(self, items: list[_Waiting], places: Places) -> list[object]:
         """Each item with a beginning and an end of its own, all in one transaction."""
         made: list[object] = []
-        with self.database.write() as tx:
+        with self._transaction() as tx:
             for item in items:
                 # A body that an earlier item brought is by now a row like any other: only its own are new to an item.
                 own = {blob: places[blob] for blob, _ in item.bodies}
@@ -351,9 +367,13 @@ def _without_bodies(items: list[_Waiting], refusal: Refusal) -> list[_Waiting]:
 def _refusal(item: _Waiting, error: Exception) -> Refusal:
     if isinstance(error, RookeryError):
         return error.refusal
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    log.error("rule-failed", rule=item.rule.name, error=type(error).__name__, where=f"{place.name}:{place.lineno}")
+    log.error("rule-failed", rule=item.rule.name, error=type(error).__name__, where=_place(error))
     return Refusal(Cause.UNAVAILABLE, "the change could not be stored")
+
+
+def _place(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{place.name}:{place.lineno}"
 
 
 def _by_rule(items: Iterable[_Waiting]) -> Iterable[tuple[Rule[Any, Any], list[_Waiting]]]:

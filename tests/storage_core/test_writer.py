@@ -11,6 +11,7 @@ import pytest
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import BlobId
+from rookery.base.log import captured
 from rookery.storage.blobs import BlobStore
 from rookery.storage.engine import Transaction
 from rookery.storage.files import DiskFiles
@@ -122,6 +123,19 @@ async def test_all_that_waits_is_one_call(writer: Writer, rules: Rules, database
     ]
     assert rules.calls == [[("a", 1), ("b", -1), ("c", 3)]]
     assert names(database) == {"a", "c"}
+
+
+async def test_an_answer_that_cannot_be_taken_keeps_nobody_from_his(writer: Writer, rules: Rules) -> None:
+    def broken(result: int | Refusal) -> None:
+        raise ZeroDivisionError
+
+    with captured() as events:
+        writer.submit(rules.put, ("broken", 1), done=broken)
+        writer.submit(rules.put, ("broken too", 13), done=broken)
+        assert await asyncio.wait_for(writer.run(rules.put, ("a", 1)), 10) == 1
+    failed = [fields for _, event, fields in events if event == "answer-failed"]
+    assert [(fields["rule"], fields["error"]) for fields in failed] == [("put", "ZeroDivisionError")] * 2
+    assert writer.waiting == 0
 
 
 async def test_one_that_raises_spoils_no_other(writer: Writer, rules: Rules, database: SqliteDatabase) -> None:
