@@ -19,7 +19,7 @@ def level(
     to: Annotated[LogLevel | None, typer.Argument(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
 ) -> None:
-    """Show the levels, or change one until the next start."""
+    """Show the levels, or change one until the next start or reload."""
     from rookery.management.operations import logs
 
     given: Context = context.obj
