@@ -130,7 +130,12 @@ class Tls:
 class Limits:
     """What one peer may take."""
 
-    connections: int = setting(count(1, 1_000_000), 20_000, "Connections of all listeners together.", restart=True)
+    connections: int = setting(
+        count(1, 1_000_000),
+        15_000,  # with what a node opens besides still below the 20,000 files that many machines allow
+        "Connections of all listeners together; each takes an open file, and a node some 200 besides.",
+        restart=True,
+    )
     connections_per_address: int = setting(
         count(1, 1_000_000), 100, "Connections of one address (of one /64 for IPv6) to one listener.", restart=True
     )
