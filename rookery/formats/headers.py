@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 VALUE_LIMIT = 1 << 20  # octets of a folded value looked at
+HEADER_LIMIT = 512 << 10  # octets of a header block in which single fields are looked for: one step of the matcher
 
 _FIELD = re.compile(rb"^([!-9;-~]{1,998}+)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?", re.MULTILINE)
 
@@ -69,7 +70,7 @@ def first_values(data: bytes, names: tuple[bytes, ...], start: int = 0, end: int
 
     Meant for fixed sets of names: the matcher for a set is kept.
     """
-    stop = body_start(data, start) if end is None else end
+    stop = min(body_start(data, start) if end is None else end, start + HEADER_LIMIT)
     found: dict[bytes, bytes] = {}
     for match in _finder(names).finditer(data, start, stop):
         name = match[1].lower()

@@ -28,6 +28,19 @@ def fold_case(text: str) -> str:
     return _fold(text)
 
 
+def holds(text: str, needle: str) -> bool:
+    """Whether `needle`, already folded, is in `text`, which is folded piece by piece: some text grows 18-fold."""
+    if len(text) <= FOLD_CHARACTERS:
+        return needle in fold_case(text)
+    tail = ""
+    for piece in _cut(text):
+        folded = tail + _fold(piece)
+        if needle in folded:
+            return True
+        tail = folded[1 - len(needle) :] if len(needle) > 1 else ""
+    return False
+
+
 def _fold(text: str) -> str:
     text = _marks().sub(lambda run: run[0] + _JOINER, text)
     return unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
@@ -110,10 +123,10 @@ def body_contains(data: bytes, root: Part, needle: str, limit: int = TEXT_LIMIT)
     for part in walk(root):
         if part.is_message and part.children:
             inner = part.children[0]
-            if needle in fold_case(header_text(data, inner.header_start, inner.body_start)):
+            if holds(header_text(data, inner.header_start, inner.body_start), needle):
                 return True
         elif part.content_type.type == b"text" and limit > 0:
-            if needle in fold_case(text_of(data, part, limit)):
+            if holds(text_of(data, part, limit), needle):
                 return True
             limit -= part.size
     return False
@@ -122,4 +135,4 @@ def body_contains(data: bytes, root: Part, needle: str, limit: int = TEXT_LIMIT)
 def message_contains(data: bytes, root: Part, needle: str, limit: int = TEXT_LIMIT) -> bool:
     """SEARCH TEXT: as `body_contains`, or in the message's own header."""
     header = header_text(data, root.header_start, root.body_start)
-    return needle in fold_case(header) or body_contains(data, root, needle, limit)
+    return holds(header, needle) or body_contains(data, root, needle, limit)

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from rookery.formats.mime import parse
-from rookery.formats.text import FOLD_CHARACTERS, body_contains, fold_case
+from rookery.formats.text import FOLD_CHARACTERS, body_contains, fold_case, holds
 from rookery.storage.names import canonical, check_name
 
 ABOVE, BELOW = "\u0301", "\u0323"  # whichever comes first, BELOW is put first
@@ -39,3 +39,10 @@ def test_a_mailbox_name_of_marks_is_refused_unread() -> None:
     name = (ABOVE + BELOW) * 1_000_000
     assert canonical(name) is name
     assert check_name(name[:2000]) is not None
+
+
+def test_text_is_searched_in_pieces_as_at_once() -> None:
+    text = "x" * (FOLD_CHARACTERS - 2) + "NEEDLE" + "\ufdfa" * FOLD_CHARACTERS + "End"
+    for needle in ("needle", "xneedle", "end", "l", fold_case("\ufdfa") + "end"):
+        assert holds(text, needle)
+    assert not holds(text, "needles")

@@ -10,7 +10,7 @@ from rookery.access.imap.aside import OCTETS, aside
 from rookery.access.imap.content import Content
 from rookery.base.errors import Cause, RookeryError
 from rookery.formats.envelope import envelope as read_envelope
-from rookery.formats.headers import body_start
+from rookery.formats.headers import HEADER_LIMIT, body_start
 from rookery.formats.mime import parse
 from rookery.wire.imap.fetch_responses import body_structure, envelope
 
@@ -47,7 +47,7 @@ def field_selector(names: tuple[bytes, ...]) -> Callable[[bytes], bytes]:
     fields = re.compile(rb"^(?:%b)[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?" % choice, re.MULTILINE | re.IGNORECASE)
 
     def select(data: bytes) -> bytes:
-        found = b"".join(fields.findall(data, 0, body_start(data)))
+        found = b"".join(fields.findall(data, 0, min(body_start(data), HEADER_LIMIT)))
         return found + (b"\r\n" if not found or found.endswith(b"\n") else b"\r\n\r\n")
 
     return select

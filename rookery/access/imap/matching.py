@@ -20,7 +20,7 @@ from rookery.base.numberset import NumberSet
 from rookery.formats.dates import parse_mail_date
 from rookery.formats.headers import body_start, first_values
 from rookery.formats.mime import parse
-from rookery.formats.text import body_contains, decoded_header, fold_case, header_text
+from rookery.formats.text import body_contains, decoded_header, fold_case, header_text, holds
 from rookery.storage.values import Presence
 from rookery.wire.imap import search as keys
 from rookery.wire.imap.search import Moment, Relation, SearchKey
@@ -270,7 +270,7 @@ def _text_test(key: SearchKey) -> Test:
         return lambda data: body_contains(data, parse(data), needle)
     if isinstance(key, keys.TextHas):
         text = fold_case(key.text)
-        return lambda data: text in fold_case(header_text(data)) or body_contains(data, parse(data), text)
+        return lambda data: holds(header_text(data), text) or body_contains(data, parse(data), text)
     raise RookeryError(Cause.UNSUPPORTED, "a search key")
 
 
