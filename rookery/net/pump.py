@@ -5,6 +5,7 @@ was said so far is sent first, if the protocol wants it so. Handlers never read 
 (421, BYE) is the session's: the pump only tells how it ended.
 """
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -15,6 +16,9 @@ from rookery.wire.engine import Engine, Wants
 
 Event = TypeVar("Event")
 Handle = Callable[[Event], Awaitable[None] | None]
+
+
+TURN = 16  # events of one pipeline that are handled in one go
 
 
 class Ending(Enum):
@@ -82,7 +86,15 @@ async def pump(
             return Ending.LOST
         if gauge is not None and gauge.slow(len(data), stream.now(), unfinished()):
             return Ending.SLOW
+        handled = 0
         while events := engine.receive(data):
+            handled += len(events)
+            if handled >= TURN:
+                handled = 0
+                try:
+                    await _turn(stream, engine)
+                except TimeoutError:
+                    return Ending.IDLE
             for event in events:
                 pending = handle(event)
                 if pending is not None:
@@ -92,6 +104,16 @@ async def pump(
             if engine.wants is not Wants.MORE:
                 break
             data = b""
+
+
+async def _turn(stream: Stream, engine: Engine[Event]) -> None:
+    """Amid a long pipeline: what was answered is taken before more is, and others have their turn."""
+    data = engine.outgoing()
+    if data:
+        stream.write(data)
+    if stream.unsent:
+        await stream.drain()
+    await asyncio.sleep(0)
 
 
 async def _upgrade(stream: Stream, engine: Engine[Event], tls: ssl.SSLContext | None) -> Ending | None:
