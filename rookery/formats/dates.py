@@ -7,6 +7,7 @@ import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999, since 1970 UTC
 TEXT_LIMIT = 200  # octets of a Date field looked at
 
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -108,7 +109,11 @@ def parse_imap_date_time(data: bytes) -> datetime:
 
 
 def format_imap_date_time(seconds: int) -> bytes:
-    """INTERNALDATE of seconds since 1970 UTC, with its quotes: `"17-Jul-1996 02:44:25 +0000"`."""
+    """INTERNALDATE of seconds since 1970 UTC, with its quotes: `"17-Jul-1996 02:44:25 +0000"`.
+
+    A zone may carry a moment out of the years that can be written: it is told as the first or last that can.
+    """
+    seconds = min(max(seconds, FIRST_SECOND), LAST_SECOND)
     days, rest = divmod(seconds, 86400)
     return b'%b%02d:%02d:%02d +0000"' % (_day_text(days), rest // 3600, rest // 60 % 60, rest % 60)
 
