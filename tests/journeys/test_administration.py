@@ -79,11 +79,11 @@ def test_accounts(shared_site: RunningSite) -> None:
     carol = site.add_account("carol", None, "--name", "Carol", "--quota", "2GB")
     assert {ALICE, BOB, carol} <= {row["address"] for row in site.json("account", "list")}
     shown = site.json("account", "show", carol)
-    assert shown["row"]["size_limit"] == 2 << 30
+    assert shown["size_limit"] == 2 << 30
     assert shown["messages"] == 0
     assert "EXISTS" not in site.rookery("account", "add", carol, "--password-file", "-", text="x\n", code=1).stdout
     site.rookery("account", "change", carol, "--quota", "0", "--name", "Carol C.", "--disable")
-    changed = site.json("account", "show", carol)["row"]
+    changed = site.json("account", "show", carol)
     assert (changed["size_limit"], changed["name"], changed["state"]) == (0, "Carol C.", "disabled")
     site.rookery("account", "change", carol, "--enable")
     site.rookery("account", "rename", carol, "caroline@example.test")
@@ -99,7 +99,7 @@ def test_accounts(shared_site: RunningSite) -> None:
     assert abs(last["at"] - time.time()) < 60
     site.rookery("account", "app-password", "remove", "caroline@example.test", "telephone")
     site.rookery("account", "remove", "caroline@example.test")
-    assert site.json("account", "show", "caroline@example.test")["row"]["state"] == "removed"
+    assert site.json("account", "show", "caroline@example.test")["state"] == "removed"
     site.rookery("account", "restore", "caroline@example.test")
     site.rookery("account", "remove", "caroline@example.test", "--now")
     assert "caroline" not in site.rookery("account", "list").stdout
@@ -152,7 +152,7 @@ def test_thousands_are_imported_and_wrong_lines_are_named(shared_site: RunningSi
     complaints = done.stderr.strip().split("\n")
     assert [line.split(": ")[1].rpartition(":")[2] for line in complaints] == ["1502", "1503", "1504", "1505"]
     assert sum(row["address"].startswith("user") for row in site.json("account", "list")) == 1500
-    assert site.json("account", "show", "user7@example.test")["row"]["size_limit"] == 1 << 30
+    assert site.json("account", "show", "user7@example.test")["size_limit"] == 1 << 30
 
 
 def test_domains_aliases_and_groups(shared_site: RunningSite) -> None:

@@ -9,7 +9,7 @@ from rookery.management.cli.account_commands import read_csv, read_password
 from rookery.management.cli.main import Programs, command_tree, main
 from rookery.management.cli.output import age, amount, moment, table
 from rookery.management.docs import pages
-from rookery.management.operations.accounts import ImportLine
+from rookery.management.operations.accounts import ImportLine, ImportRefusal
 
 ROOT = Path(__file__).parents[2]
 served: list[Path] = []
@@ -76,9 +76,14 @@ def test_a_csv_file(tmp_path: Path) -> None:
     ]
     file.write_text("a@b.test,x\n")
     assert list(read_csv(file)) == [ImportLine(1, "a@b.test", "x")]
-    file.write_text('a@b.test,"x\n')
-    with pytest.raises(RookeryError, match="unexpected end of data"):
-        list(read_csv(file))
+    file.write_text('a@b.test,"x\nb@b.test,y,,z\nc@b.test,"y"z\nd@b.test,z\n')
+    read = list(read_csv(file))
+    assert [(line.line, line.address, type(line)) for line in read] == [
+        (1, "a@b.test", ImportRefusal),
+        (2, "b@b.test", ImportRefusal),
+        (3, "c@b.test", ImportRefusal),
+        (4, "d@b.test", ImportLine),
+    ], "a line that is no CSV is named, and spoils no other"
     file.write_bytes(b"a@b.test,\xff\n")
     with pytest.raises(RookeryError, match="utf-8"):
         list(read_csv(file))

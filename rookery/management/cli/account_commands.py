@@ -13,7 +13,7 @@ from rookery.management.cli.main import Context
 from rookery.management.cli.output import amount, complain, limit, moment, pairs, table, write, write_json
 from rookery.management.client import Client
 from rookery.management.operations import accounts
-from rookery.management.operations.accounts import AccountRow, ImportLine
+from rookery.management.operations.accounts import AccountRow, ImportLine, ImportRefusal
 
 IMPORT_BATCH = 50  # lines of one request; the progress bar moves with each
 PASSWORD_LIMIT = 1024  # octets
@@ -103,19 +103,21 @@ def import_(
 ) -> None:
     """Add thousands at once; what is refused is named by its line, and the rest is done."""
     client = _client(context)
-    lines = list(read_csv(file))
-    refused = []
+    read = list(read_csv(file))
+    lines = [line for line in read if isinstance(line, ImportLine)]
+    refused = [line for line in read if isinstance(line, ImportRefusal)]
     for start, batch in _progress(
         [lines[i : i + IMPORT_BATCH] for i in range(0, len(lines), IMPORT_BATCH)], len(lines)
     ):
         refused += client.call(accounts.import_accounts, batch)
         del start
+    refused.sort(key=lambda refusal: refusal.line)
     if json:
         write_json(refused)
     else:
         for refusal in refused:
             complain(f"{file}:{refusal.line}: {refusal.address}: {refusal.what}")
-        write(f"{len(lines) - len(refused)} of {len(lines)} accounts added.")
+        write(f"{len(read) - len(refused)} of {len(read)} accounts added.")
     if refused:
         raise typer.Exit(1)
 
@@ -136,21 +138,31 @@ def _progress(batches: list[list[ImportLine]], total: int) -> Iterator[tuple[int
             progress.advance(task, len(batch))
 
 
-def read_csv(file: Path) -> Iterator[ImportLine]:
-    """Every line but empty ones and a header. Raises RookeryError for a file that is no CSV."""
+def read_csv(file: Path) -> Iterator[ImportLine | ImportRefusal]:
+    """Every line but empty ones and a header; a line that is no CSV is a refusal, so that it spoils no other.
+
+    A row is one line: a quote left open ends with its line. Raises RookeryError when the file cannot be read.
+    """
     import csv
 
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.reader(opened, strict=True)
-            for cells in reader:
+            for number, line in enumerate(opened, 1):
+                try:
+                    cells = next(csv.reader([line.rstrip("\r\n")], strict=True), [])
+                except csv.Error:
+                    yield ImportRefusal(number, line.partition(",")[0][:80], "a quote is left open or misplaced")
+                    continue
                 if not any(cell.strip() for cell in cells):
                     continue
                 address, password, quota = [*cells, "", ""][:3]
-                if reader.line_num == 1 and "@" not in address:
+                if number == 1 and "@" not in address:
                     continue
-                yield ImportLine(reader.line_num, address.strip(), password, quota.strip())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                if any(cell.strip() for cell in cells[3:]):
+                    yield ImportRefusal(number, address.strip(), "more than address, password and quota; quote a comma")
+                    continue
+                yield ImportLine(number, address.strip(), password, quota.strip())
+    except (OSError, UnicodeDecodeError) as error:
         raise RookeryError(Cause.INVALID, f"{file}: {error}") from error
 
 
@@ -179,18 +191,18 @@ def show(context: typer.Context, address: Address, json: Json = False) -> None:
     if json:
         write_json(view)
         return
-    row, last = view.row, view.last_login
-    until = f", can be restored until {moment(row.removed_until)}" if row.removed_until else ""
+    last = view.last_login
+    until = f", can be restored until {moment(view.removed_until)}" if view.removed_until else ""
     pairs(
         [
-            ("address", row.address),
-            ("name", row.name or "-"),
-            ("id", row.account),
-            ("state", row.state + until),
+            ("address", view.address),
+            ("name", view.name or "-"),
+            ("id", view.account),
+            ("state", view.state + until),
             ("holds", f"{amount(view.size)} in {view.messages} messages"),
-            ("quota", f"{limit(row.size_limit)}; messages: {row.message_limit or 'none'}"),
-            ("administrator", "yes" if row.admin else "no"),
-            ("created", moment(row.created)),
+            ("quota", f"{limit(view.size_limit)}; messages: {view.message_limit or 'none'}"),
+            ("administrator", "yes" if view.admin else "no"),
+            ("created", moment(view.created)),
             ("last login", f"{moment(last.at)}, {last.protocol} from {last.address}" if last else "never"),
             ("app passwords", ", ".join(view.app_passwords) or "none"),
         ]

@@ -45,10 +45,9 @@ class AccountRow(msgspec.Struct, frozen=True):
     removed_until: int
 
 
-class AccountView(msgspec.Struct, frozen=True):
+class AccountView(AccountRow, frozen=True):
     """Everything about one account. `size` and `messages` are what it holds."""
 
-    row: AccountRow
     size: int
     messages: int
     last_login: LoginView | None
@@ -171,12 +170,21 @@ async def show_account(parts: "Parts", address: str) -> AccountView:
     record = _need(parts, address)
     last = parts.directory.last_login(record.account)
     usage = await parts.usage(record.account)
+    row = _row(record)
     return AccountView(
-        _row(record),
-        usage.size,
-        usage.messages,
-        None if last is None else LoginView(last.at, last.protocol, last.address),
-        [found.label for found in parts.administration.app_passwords(address)],
+        address=row.address,
+        account=row.account,
+        state=row.state,
+        name=row.name,
+        admin=row.admin,
+        size_limit=row.size_limit,
+        message_limit=row.message_limit,
+        created=row.created,
+        removed_until=row.removed_until,
+        size=usage.size,
+        messages=usage.messages,
+        last_login=None if last is None else LoginView(last.at, last.protocol, last.address),
+        app_passwords=[found.label for found in parts.administration.app_passwords(address)],
     )
 
 
