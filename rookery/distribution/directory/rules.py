@@ -81,11 +81,11 @@ def need_free(reader: Reader, address: Address, *, ours: bytes = b"") -> int:
 
 def taken_text(reader: Reader, address: Address, held: reads.Entry) -> str:
     if held.kind is not Kind.ACCOUNT:
-        return f"{address} is {'an alias' if held.kind is Kind.ALIAS else 'a group'}"
+        return f"{address} is {'an alias' if held.kind is Kind.ALIAS else 'a group'} already"
     record = reads.account(reader, held.object)
     if record is not None and record.state is AccountState.REMOVED:
         return f"{address} is a removed account that is still kept; restore it, or remove it for good"
-    return f"{address} is an account"
+    return f"{address} is an account already"
 
 
 def need_account(reader: Reader, account: AccountId) -> AccountRecord:
