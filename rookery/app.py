@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from rookery.access.lmtp import serve_lmtp
 from rookery.access.smtp import serve_mx
 from rookery.access.submission import serve_submission
 from rookery.base import log
-from rookery.base.config import Config, differences
+from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import demo as demo_site
@@ -119,9 +119,10 @@ class Services:
 class Node:
     """One process that serves one site. `run` is its whole life."""
 
-    def __init__(self, site: Site, config: Config, tls: ssl.SSLContext) -> None:
+    def __init__(self, site: Site, config: Config, warnings: Sequence[Problem], tls: ssl.SSLContext) -> None:
         self.site = site
         self.config = config
+        self._warnings = warnings
         self.started = time.time()
         self._tls = tls
         self._gate = Gate()
@@ -140,6 +141,7 @@ class Node:
             if must_become(self.config.site.user):
                 await self._listen()  # as root; sessions wait for the parts
                 become(self.config.site.user)
+            self._begin_log()  # only now: as root it would make a file that this process may not reopen
             parts = await Parts.open(self.site, self.config, gate=self._gate)
             stack.push_async_callback(parts.close)
             parts.running = self
@@ -162,6 +164,11 @@ class Node:
             notify("STOPPING=1", "draining")
             _log.info("stopping", sessions=sum(self.connections().values()))
         _log.info("stopped")
+
+    def _begin_log(self) -> None:
+        direct_log(self.site, self.config)
+        _tell(self._warnings)
+        allow_open_files(self.config.limits.connections)
 
     def _say_ready(self) -> None:
         opened = [f"{name}:{listener.ports[0]}" for name, listener in self._listeners.items()]
@@ -279,8 +286,9 @@ class Node:
         """Settings, certificate and log file, whole or not at all: with any problem the old ones stay."""
         notify("RELOADING=1", "reloading")
         try:
-            config = checked(self.site)
+            config, warnings = checked(self.site)
             direct_log(self.site, config)
+            _tell(warnings)
             reload_certificate(self._tls, self.site.path(config.tls.certificate), self.site.path(config.tls.key))
         except RookeryError as error:
             for line in error.what.split("\n"):
@@ -306,8 +314,7 @@ class Node:
             await parts.store.maintain()
             if parts.clock.monotonic() >= check_due:
                 check_due = parts.clock.monotonic() + CHECK_EVERY
-                for problem in check_tls(self.site, self.config, parts.clock.wall()):
-                    _log.warning("check", what=str(problem))
+                _tell(check_tls(self.site, self.config, parts.clock.wall()))
             if parts.clock.monotonic() >= look_due:
                 look_due = parts.clock.monotonic() + LOOK_EVERY
                 try:
@@ -343,17 +350,20 @@ class Node:
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def checked(site: Site) -> Config:
-    """The settings of a site; raises RookeryError naming every problem of them and of the certificate."""
+def checked(site: Site) -> tuple[Config, list[Problem]]:
+    """The settings of a site and warnings; raises RookeryError naming what is wrong with them or the certificate."""
     config, problems = site.load()
     problems += check_settings(site, config)
     problems += check_tls(site, config, time.time())
     errors = [str(problem) for problem in problems if not problem.warning]
     if errors:
         raise RookeryError(Cause.INVALID, "\n".join(errors))
-    for problem in problems:
+    return config, problems
+
+
+def _tell(warnings: Sequence[Problem]) -> None:
+    for problem in warnings:
         _log.warning("check", what=str(problem))
-    return config
 
 
 def imap_settings(config: Config) -> ImapSettings:
@@ -370,13 +380,11 @@ def imap_settings(config: Config) -> ImapSettings:
 def serve(folder: Path, before_ready: Callable[[Parts], Awaitable[None]] | None = None) -> int:
     """Serve in the foreground; returns the exit code. Raises RookeryError when the site cannot be served."""
     site, _ = open_site(folder)
-    config = checked(site)
-    direct_log(site, config)
-    allow_open_files(config.limits.connections)
+    config, warnings = checked(site)
     tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
 
     async def live() -> None:
-        await Node(site, config, tls).run(before_ready)
+        await Node(site, config, warnings, tls).run(before_ready)
 
     try:
         uvloop.run(live())
