@@ -13,8 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rookery.base.clock import Clock
@@ -248,6 +247,7 @@ class Writer:
                         return
                     self._wake.wait()
                 items = self._take()
+            self._gate.open()
             started = self._clock.monotonic()
             try:
                 made = self._commit(items)
@@ -259,6 +259,7 @@ class Writer:
             else:
                 self._call(self._resolve, items, made)
             finally:
+                self._gate.close()
                 if self._observe is not None:
                     self._observe(self._clock.monotonic() - started, len(items))
 
@@ -301,18 +302,8 @@ class Writer:
             log.warning("batch-split", error=type(error).__name__, items=len(items))
         return self._one_by_one(items, places)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
-        """The loop gives way to the rules, but not to the flushes before and after them, which leave it the GIL."""
-        with self.database.write() as tx:
-            self._gate.open()
-            try:
-                yield tx
-            finally:
-                self._gate.close()
-
     def _together(self, items: list[_Waiting], places: Places) -> object:
-        with self._transaction() as tx:
+        with self.database.write() as tx:
             self._batching.begin(tx, places, [item.argument for item in items])
             for rule, group in _by_rule(items):
                 results = rule.apply(tx, [item.argument for item in group])
@@ -323,7 +314,7 @@ class Writer:
     def _one_by_one(self, items: list[_Waiting], places: Places) -> list[object]:
         """Each item with a beginning and an end of its own, all in one transaction."""
         made: list[object] = []
-        with self._transaction() as tx:
+        with self.database.write() as tx:
             for item in items:
                 # A body that an earlier item brought is by now a row like any other: only its own are new to an item.
                 own = {blob: places[blob] for blob, _ in item.bodies}
