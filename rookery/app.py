@@ -33,7 +33,7 @@ from rookery.management.control import ControlServer
 from rookery.management.http import HttpServer, Page
 from rookery.management.mailing import smtp_settings
 from rookery.management.metrics import Gauge, Metrics
-from rookery.management.node_log import direct_log, log_unhandled
+from rookery.management.node_log import direct_log, log_unhandled, reopen_log
 from rookery.management.notify import notify
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_settings, check_tls, ports
@@ -283,8 +283,10 @@ class Node:
     # --- SIGHUP ---
 
     def reload(self, parts: Parts) -> None:
-        """Settings, certificate and log file, whole or not at all: with any problem the old ones stay."""
+        """The log file is reopened always, for it may have been rotated. Settings and certificate are taken up whole or
+        not at all: with any problem the old ones stay."""
         notify("RELOADING=1", "reloading")
+        reopen_log()
         try:
             config, warnings = checked(self.site)
             direct_log(self.site, config)

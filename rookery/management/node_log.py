@@ -24,6 +24,14 @@ def direct_log(site: Site, config: Config) -> None:
     log.set_levels(log.Level[settings.level.value.upper()], levels)
 
 
+def reopen_log() -> None:
+    """The file in use, under its name; one that cannot be opened leaves the log where it is, and says so there."""
+    try:
+        log.reopen()
+    except OSError as error:
+        _log.error("log-not-reopened", what=error.strerror or str(error))
+
+
 def log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What no task took: a mistake of ours. It costs one connection or request, and gets a line with its place."""
     error = context.get("exception")
