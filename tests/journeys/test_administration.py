@@ -335,6 +335,8 @@ def test_the_queue_on_a_running_and_a_stopped_node(site: RunningSite) -> None:
     assert [m["message"] for m in site.json("queue", "list")] == [ident]
     site.rookery("queue", "hold", ident)
     assert site.json("queue", "show", ident)["recipients"][0]["state"] == "held"
+    listed = next(line for line in site.rookery("queue", "list").stdout.split("\n") if ident in line)
+    assert "held" in listed, "the listing tells what is held"
     site.rookery("queue", "remove", ident)
     assert site.json("queue", "list") == []
     assert "no state" in site.rookery("queue", "list", "--state", "x", code=1).stderr

@@ -65,10 +65,8 @@ def _recipients(message: MessageView) -> str:
 
 
 def _reason(message: MessageView) -> str:
-    for recipient in message.recipients:
-        if recipient.text:
-            return recipient.text[:80]
-    return "held" if message.held else ""
+    told = next((recipient.text[:80] for recipient in message.recipients if recipient.text), "")
+    return ("held; " + told if told else "held") if message.held else told
 
 
 @queue.command()
