@@ -242,8 +242,8 @@ class Node:
 
         async def healthz() -> Page:
             found = await health(parts)
-            text = "ok\n" if found.ok else "\n".join(found.problems) + "\n"
-            return Page(200 if found.ok else 503, "text/plain; charset=utf-8", text.encode())
+            lines = [*(["ok"] if found.ok else found.problems), *found.warnings, ""]
+            return Page(200 if found.ok else 503, "text/plain; charset=utf-8", "\n".join(lines).encode())
 
         async def gauges() -> list[Gauge]:
             queue = await queue_figures(parts)

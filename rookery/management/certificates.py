@@ -56,7 +56,10 @@ def _load(certificate: Path) -> list[x509.Certificate]:
 
 
 def check(certificate: Path, key: Path, names: Sequence[str], now: datetime.datetime) -> list[Problem]:
-    """Everything wrong with the pair: unreadable, key does not fit, name missing, not valid now, soon at its end."""
+    """Everything wrong with the pair: unreadable, key does not fit, name missing, not valid now, at its end or soon.
+
+    The end is a warning only: mail goes on.
+    """
     problems = []
     chain: list[x509.Certificate] = []
     private = None
@@ -95,7 +98,8 @@ def _check_dates(certificate: Path, chain: Sequence[x509.Certificate], now: date
         if now < begins:
             return [_problem(certificate, "tls.certificate", f"not valid before {begins:%F %T} UTC", "a valid one")]
         if now >= ends:
-            return [_problem(certificate, "tls.certificate", f"expired on {ends:%F %T} UTC", "a valid one")]
+            found = f"EXPIRED on {ends:%F %T} UTC"
+            return [Problem(str(certificate), 0, "tls.certificate", found, "renew it now", warning=True)]
         if now + datetime.timedelta(days=WARNING_DAYS) > ends:
             found = f"it ends in {(ends - now).days} days, on {ends:%F %T} UTC"
             return [Problem(str(certificate), 0, "tls.certificate", found, "renew it now", warning=True)]

@@ -47,9 +47,6 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert found(pair, "a.test", days=-1) == [
         "cert.pem: tls.certificate: found not valid before 2025-12-31 23:00:00 UTC, expected a valid one"
     ]
-    assert found(pair, "a.test", days=SELF_SIGNED_DAYS) == [
-        "cert.pem: tls.certificate: found expired on 2035-12-30 00:00:00 UTC, expected a valid one"
-    ]
     assert found((tmp_path / "x", tmp_path / "y")) == [
         "x: tls.certificate: found No such file or directory, expected a readable PEM file",
         "y: tls.key: found No such file or directory, expected a readable PEM file",
@@ -69,6 +66,15 @@ def test_the_warning_comes_14_days_before_the_end(tmp_path: Path) -> None:
     assert str(problem).endswith(
         "warning: tls.certificate: found it ends in 13 days, on 2035-12-30 00:00:00 UTC, renew it now"
     )
+
+
+def test_an_expired_one_is_a_warning_for_mail_goes_on(tmp_path: Path) -> None:
+    pair, other = made(tmp_path / "a", "a.test"), made(tmp_path / "b", "b.test")
+    late = NOW + datetime.timedelta(days=SELF_SIGNED_DAYS)
+    (problem,) = check(*pair, ["a.test"], late)
+    assert problem.warning
+    assert str(problem).endswith("warning: tls.certificate: found EXPIRED on 2035-12-30 00:00:00 UTC, renew it now")
+    assert [problem.warning for problem in check(pair[0], other[1], ["a.test"], late)] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def health(context: typer.Context, json: Json = False) -> None:
         write_json(found)
     elif found.ok:
         write("healthy")
-    for problem in found.problems if not json else ():
+    for problem in [*found.problems, *found.warnings] if not json else ():
         complain(problem)
     if not found.ok:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rookery.base.errors import RookeryError
+from rookery.management.operations.check import check_tls
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`problems` in plain words; none when `ok`."""
+    """`problems` in plain words; none when `ok`. `warnings`: it serves, but somebody should see to it."""
 
     ok: bool
     problems: list[str]
+    warnings: list[str] = []
 
 
 async def queue_figures(parts: "Parts") -> QueueFigures:
@@ -70,7 +72,8 @@ async def status(parts: "Parts") -> Status:
 
 @operation("health", running=True)
 async def health(parts: "Parts") -> Health:
-    """Whether the loop turns, store and spool commit within WRITE_TIME, and the directory can be read."""
+    """Whether the loop turns, store and spool commit within WRITE_TIME, and the directory can be read; warns of the
+    certificate's end."""
     import asyncio  # here, because the command line imports this file too and should be quick
 
     problems = []
@@ -85,7 +88,8 @@ async def health(parts: "Parts") -> Health:
     if parts.store.upkeep.full:
         problems.append("the disk of the store is full")
     parts.directory.last_change()
-    return Health(not problems, problems)
+    tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
+    return Health(not problems, problems, [str(problem) for problem in tls])
 
 
 def _nothing(tx: "Transaction") -> None:
