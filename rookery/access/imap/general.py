@@ -2,6 +2,7 @@
 
 from rookery import __version__
 from rookery.access.imap.capabilities import capabilities
+from rookery.access.imap.selected import Selected
 from rookery.access.imap.session import Session
 from rookery.base.errors import Cause, RookeryError
 from rookery.storage.values import SEPARATOR, Usage
@@ -59,13 +60,22 @@ def enable(session: Session, command: Enable) -> bytes:
             session.rev2 = session.engine.utf8 = True
             done.append("IMAP4rev2")
         elif name == "UTF8=ACCEPT":
-            session.engine.utf8 = True
+            session.engine.utf8 = session.utf8_accept = True
             done.append(name)
         elif name == "CONDSTORE":
             session.condstore = True
             done.append(name)
     session.send(responses.enabled(done))
+    if "CONDSTORE" in done and session.selected is not None:
+        _tell_highest(session, session.selected)
     return b"OK Enable completed"
+
+
+def _tell_highest(session: Session, selected: Selected) -> None:
+    """RFC 7162 section 3.1: enabled with a mailbox selected. What has changed up to here is told with the answer."""
+    mailbox = session.account.by_number(selected.number)
+    if mailbox is not None:
+        session.send(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % max(1, mailbox.modseq))
 
 
 def namespace(session: Session, command: Namespace) -> bytes:

@@ -13,6 +13,8 @@ _ALL = frozenset((SearchReturn.ALL,))
 
 
 async def search(session: Session, tag: bytes, command: Search) -> bytes:
+    if command.charset is not None and session.utf8_accept:  # RFC 6855 section 3
+        return b"BAD After ENABLE UTF8=ACCEPT every search is in UTF-8 and names no charset"
     selected = session.chosen()
     modseq = uses_modseq(command.key)
     if modseq:

@@ -64,7 +64,7 @@ class Appending:
 
 
 class Session:
-    """`rev2`, `condstore`: enabled by the client. `appending`: the message of an APPEND that is arriving."""
+    """`rev2`, `condstore`, `utf8_accept`: enabled by the client. `appending`: the message of an APPEND under way."""
 
     __slots__ = (
         "_account",
@@ -81,6 +81,7 @@ class Session:
         "stream",
         "unwatch",
         "user",
+        "utf8_accept",
     )
 
     def __init__(self, services: Services, stream: Stream, engine: Engine, session_id: str) -> None:
@@ -91,6 +92,7 @@ class Session:
         self.user = ""
         self.rev2 = False
         self.condstore = False
+        self.utf8_accept = False
         self.sasl: SaslSession | None = None
         self.appending: Appending | None = None
         self.selected: Selected | None = None

@@ -149,6 +149,18 @@ async def test_saved_results(world: World) -> None:
     """)
 
 
+async def test_no_charset_after_utf8_accept(world: World) -> None:
+    await _filled(world)
+    client = await world.login()
+    await client.ok("ENABLE IMAP4rev2")
+    await client.ok("SELECT INBOX")
+    await client.ok("SEARCH CHARSET UTF-8 SUBJECT lunch")
+    await client.ok("ENABLE UTF8=ACCEPT")
+    for charset in ("UTF-8", "US-ASCII"):
+        assert (await client.command(f"SEARCH CHARSET {charset} SUBJECT lunch"))[-1].startswith(b"BAD ")
+    await client.ok("SEARCH SUBJECT lunch")
+
+
 async def test_keywords_without_regard_to_case(world: World) -> None:
     await _filled(world)
     client = await world.selected()

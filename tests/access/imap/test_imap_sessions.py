@@ -396,6 +396,18 @@ async def test_condstore(world: World) -> None:
     """)
 
 
+async def test_condstore_enabled_in_the_selected_state_tells_where_it_stands(world: World) -> None:
+    await _three(world)
+    client = await world.login()
+    assert await client.ok("ENABLE CONDSTORE") == [b"* ENABLED CONDSTORE"]
+    client = await world.login()
+    selected = await client.ok("SELECT INBOX")
+    (highest,) = [line for line in selected if b"HIGHESTMODSEQ" in line]
+    assert await client.ok("ENABLE CONDSTORE") == [b"* ENABLED CONDSTORE", highest]
+    await client.ok("UNSELECT")
+    assert await client.ok("ENABLE CONDSTORE") == [b"* ENABLED CONDSTORE"]
+
+
 async def test_recent_survives_a_restart(tmp_path: Path) -> None:
     async with make_world(tmp_path, "alice") as world:
         await _three(world)
