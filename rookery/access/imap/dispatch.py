@@ -42,12 +42,12 @@ _AT_ONCE: dict[type, Callable[[Session, Any], bytes | None]] = {
     c.GetQuota: general.get_quota,
     c.GetQuotaRoot: general.get_quota_root,
     c.StartTls: authenticate.start_tls,
-    c.Status: mailboxes.status,
     c.Unselect: selecting.unselect,
 }
 _WAITING: dict[type, Callable[[Session, Any], Awaitable[bytes | None]]] = {
     c.List: mailboxes.list_mailboxes,
     c.Lsub: mailboxes.lsub,
+    c.Status: mailboxes.status,
     c.Login: authenticate.log_in,
     c.Authenticate: authenticate.authenticate,
     c.Create: mailboxes.create,

@@ -1,6 +1,6 @@
 """Commands about mailboxes by name: CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS (RFC 9051 section 6.3)."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from rookery.access.imap.aside import aside
 from rookery.access.imap.listing import Row, list_rows, lsub_rows
@@ -89,7 +89,7 @@ async def list_mailboxes(session: Session, command: List) -> bytes:
     for row in rows:
         lines.append(_line(row, utf8=utf8))
         if ListReturn.STATUS in command.returns and row.mailbox is not None:
-            lines.append(_status(session, row.mailbox, row.name, command.status))
+            lines.append(await _status(session, row.mailbox, row.name, command.status))
         if len(lines) >= ANSWER_ROWS:
             session.write(b"".join(lines))
             lines = []
@@ -122,22 +122,23 @@ def _line(row: Row, *, utf8: bool, lsub: bool = False) -> bytes:
     )
 
 
-def status(session: Session, command: Status) -> bytes:
+async def status(session: Session, command: Status) -> bytes:
     mailbox = session.account.mailbox(command.mailbox)
     if mailbox is None:
         raise RookeryError(Cause.NOT_FOUND)
     if StatusItem.HIGHESTMODSEQ in command.items:
         session.condstore = True
-    session.send(_status(session, mailbox, command.mailbox, command.items))
+    session.send(await _status(session, mailbox, command.mailbox, command.items))
     return b"OK Status completed"
 
 
-def _status(session: Session, mailbox: Mailbox, name: str, items: Iterable[StatusItem]) -> bytes:
-    values: dict[StatusItem, int | str] = {item: _value(session, mailbox, item) for item in items}
+async def _status(session: Session, mailbox: Mailbox, name: str, items: Collection[StatusItem]) -> bytes:
+    octets = await session.account.deleted_size(mailbox.number) if StatusItem.DELETED_STORAGE in items else 0
+    values: dict[StatusItem, int | str] = {item: _value(session, mailbox, item, octets) for item in items}
     return responses.status(name, values, utf8=session.engine.utf8)
 
 
-def _value(session: Session, mailbox: Mailbox, item: StatusItem) -> int | str:
+def _value(session: Session, mailbox: Mailbox, item: StatusItem, deleted_size: int) -> int | str:
     match item:
         case StatusItem.MESSAGES:
             return mailbox.messages
@@ -160,7 +161,7 @@ def _value(session: Session, mailbox: Mailbox, item: StatusItem) -> int | str:
         case StatusItem.RECENT:
             return _recent(session, mailbox)
         case StatusItem.DELETED_STORAGE:
-            raise RookeryError(Cause.UNSUPPORTED, "DELETED-STORAGE")
+            return deleted_size
 
 
 def _recent(session: Session, mailbox: Mailbox) -> int:

@@ -1,7 +1,10 @@
 r"""Mailboxes by name: CREATE to STATUS, and LIST in all its forms."""
 
+import pytest
+
 from rookery.access.imap.listing import list_rows, lsub_rows
-from rookery.storage.values import Mailbox, SpecialUse
+from rookery.storage import open_account
+from rookery.storage.values import Flag, Mailbox, SpecialUse
 from rookery.wire.imap.commands import List, ListReturn, ListSelect, Lsub
 from tests.access.imap.support import World, message
 
@@ -189,6 +192,24 @@ async def test_names_that_cannot_be(world: World) -> None:
         answer = (await client.command(f"CREATE {name}"))[-1]
         assert answer.startswith((b"NO [CANNOT]", b"BAD")), (name, answer)
     assert len(await client.ok('LIST "" *')) == len(USUAL)
+
+
+async def test_deleted_storage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_account, "ROWS_PER_READ", 2)
+    sizes = [len(await _append_deleted(world, "x" * n, gone=n % 2 == 0)) for n in range(5)]
+    client = await world.login()
+    expected = b"(DELETED 3 DELETED-STORAGE %d)" % (sizes[0] + sizes[2] + sizes[4])
+    assert await client.ok("STATUS INBOX (DELETED DELETED-STORAGE)") == [b'* STATUS "INBOX" ' + expected]
+    listed = await client.ok('LIST "" INBOX RETURN (STATUS (DELETED DELETED-STORAGE))')
+    assert listed[-1] == b'* STATUS "INBOX" ' + expected
+    await client.ok("CREATE empty")
+    assert await client.ok("STATUS empty (DELETED-STORAGE)") == [b'* STATUS "empty" (DELETED-STORAGE 0)']
+
+
+async def _append_deleted(world: World, text: str, *, gone: bool) -> bytes:
+    made = message(text)
+    await world.append("alice", made, flags=int(Flag.DELETED) if gone else 0)
+    return made
 
 
 async def test_quota_without_limits(world: World) -> None:
