@@ -13,7 +13,7 @@ from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
-from rookery.distribution.delivery.hosts import Hosts, HostSettings, Smarthost
+from rookery.distribution.delivery.hosts import SUBMISSIONS_PORT, Hosts, HostSettings, Smarthost
 from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
 from rookery.distribution.directory.directory import Directory
@@ -93,9 +93,9 @@ def build_queue(
         hostname,
         own_names=frozenset({hostname}),
         own_ports=frozenset(ports(config).values()),
-        smarthost=_smarthost(site, config),
+        smarthost=smarthost(site, config),
         tls=client_context(),
-        verified_tls=client_context(verify=True) if queue.smarthost_login else None,
+        verified_tls=client_context(verify=True) if queue.smarthost is not None else None,
     )
     remote = RemoteDelivery(
         Hosts(hosts, _resolver(config), dial, dice), clock, dice, RemoteSettings(connections=queue.deliveries)
@@ -112,14 +112,21 @@ def build_queue(
     )
 
 
-def _smarthost(site: Site, config: Config) -> Smarthost | None:
+def smarthost(site: Site, config: Config) -> Smarthost | None:
+    """As the settings say. Raises RookeryError when its password cannot be read."""
     endpoint = config.queue.smarthost
     if endpoint is None:
         return None
     password = ""
     if config.queue.smarthost_login:
         password = read_secret(site.path(config.queue.smarthost_password_file))
-    return Smarthost(endpoint.host, endpoint.port, config.queue.smarthost_login, password)
+    return Smarthost(
+        endpoint.host,
+        endpoint.port,
+        config.queue.smarthost_login,
+        password,
+        implicit_tls=endpoint.port == SUBMISSIONS_PORT,
+    )
 
 
 def read_secret(path: Path) -> str:

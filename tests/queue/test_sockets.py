@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from rookery.base.clock import SystemClock
-from rookery.distribution.delivery.hosts import Hosts, HostSettings
+from rookery.distribution.delivery.hosts import Hosts, HostSettings, Smarthost
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict
 from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
 from rookery.management.certificates import make_self_signed
 from rookery.net.dial import dial
 from rookery.net.resolver import MailHost
 from rookery.net.sockets import SocketStream
+from rookery.net.stream import Stream
 from rookery.net.tls import client_context, server_context
 from tests.queue.conftest import Server
 
@@ -66,21 +67,23 @@ async def send(remote: RemoteDelivery, count: int = 1) -> list[Outcome]:
 
 
 @pytest.fixture
-async def listen() -> AsyncIterator[Callable[[Server], int]]:
+async def listen() -> AsyncIterator[Callable[..., int]]:
     servers: list[asyncio.AbstractServer] = []
     tasks: set[asyncio.Task[None]] = set()
 
-    async def start(server: Server) -> int:
+    async def start(server: Server, tls: ssl.SSLContext | None = None) -> int:
+        """`tls`: from the first octet."""
+
         class Peer(SocketStream):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 fresh = self.tls is None
                 super().connection_made(transport)
-                if fresh and self.tls is None:
+                if fresh and (self.tls is None or tls is not None):
                     task = asyncio.get_running_loop().create_task(server.serve(self))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
 
-        listening = await asyncio.get_running_loop().create_server(Peer, "127.0.0.1", 0)
+        listening = await asyncio.get_running_loop().create_server(Peer, "127.0.0.1", 0, ssl=tls)
         servers.append(listening)
         return listening.sockets[0].getsockname()[1]
 
@@ -119,6 +122,51 @@ async def test_in_clear_when_the_handshake_fails(listen) -> None:
     (found,) = await send(delivery(await listen(server)))
     assert found.verdict is Verdict.DONE
     assert (server.encrypted, server.connections) == (0, 2)
+
+
+class Outside(Loopback):
+    """Every host is somewhere else, as far as anybody can see; what is dialled is here."""
+
+    async def addresses(self, host: str) -> list[str]:
+        return ["192.0.2.7"]
+
+    async def dial(self, address: str, port: int, timeout: float) -> Stream:
+        return await dial("127.0.0.1", port, timeout)
+
+
+def by_smarthost(host: str, port: int, certificate: Path, login: str = "me") -> RemoteDelivery:
+    """Through a smarthost with TLS from the first octet."""
+    verified = client_context(verify=True, authorities=certificate)
+    smarthost = Smarthost(host, port, login, "secret", implicit_tls=True)
+    settings = HostSettings("node.test", smarthost=smarthost, tls=client_context(), verified_tls=verified)
+    dice, outside = random.Random(1), Outside()
+    return RemoteDelivery(Hosts(settings, outside, outside.dial, dice), SystemClock(), dice, RemoteSettings())
+
+
+async def test_a_smarthost_with_tls_from_the_first_octet(listen, context: ssl.SSLContext, tmp_path: Path) -> None:
+    server = Server("mx.other.test", offers=("AUTH PLAIN",), answers={"AUTH": "235 welcome"})
+    port = await listen(server, context)
+    (found,) = await send(by_smarthost("mx.other.test", port, tmp_path / "cert.pem"))
+    assert found.verdict is Verdict.DONE
+    assert server.taken[0].body == BODY
+    assert [command.split(" ")[0] for command in server.commands[:3]] == ["EHLO", "AUTH", "MAIL"]
+
+
+@pytest.mark.parametrize("login", ["me", ""])
+async def test_its_certificate_is_verified(listen, context: ssl.SSLContext, tmp_path: Path, login: str) -> None:
+    server = Server("mx.other.test", offers=("AUTH PLAIN",))
+    port = await listen(server, context)
+    (found,) = await send(by_smarthost("another.test", port, tmp_path / "cert.pem", login))
+    assert (found.verdict, found.enhanced) == (Verdict.LATER, "4.7.5")
+    assert server.commands == []
+
+
+async def test_it_is_never_spoken_to_in_clear(listen, context: ssl.SSLContext, tmp_path: Path) -> None:
+    server = Server("mx.other.test", offers=("AUTH PLAIN",))
+    (found,) = await send(by_smarthost("mx.other.test", await listen(server), tmp_path / "cert.pem"))
+    assert (found.verdict, found.enhanced) == (Verdict.LATER, "4.7.5")
+    assert server.commands == []
+    assert server.connections == 1
 
 
 async def test_nobody_listens() -> None:

@@ -211,7 +211,10 @@ class Queue:
     )
     deliveries: int = setting(count(1, 10_000), 100, "Remote deliveries at the same time.", restart=True)
     smarthost: Endpoint | None = setting(
-        endpoint(25), None, "Send all outgoing mail through this host instead of by DNS.", restart=True
+        endpoint(25),
+        None,
+        "Send all outgoing mail through this host instead of by DNS; port 465 is TLS from the first octet.",
+        restart=True,
     )
     smarthost_login: str = setting(TEXT, "", 'Log in there with this name; "" does not.', restart=True)
     smarthost_password_file: str = setting(

@@ -22,17 +22,22 @@ log = logger("delivery")
 
 ATTEMPTS = 10  # connections tried for one delivery
 SMTP_PORT = 25
+SUBMISSIONS_PORT = 465  # TLS from the first octet (RFC 8314 section 3.3)
 HOST_TAKES_NO_MAIL = 521  # RFC 7504
 
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """All mail goes through it. With a login its certificate is verified, unless it is on this machine."""
+    """All mail goes through it. With a login its certificate is verified, unless it is on this machine.
+
+    `implicit_tls`: TLS from the first octet, so never in clear; its certificate is verified without a login too.
+    """
 
     host: str
     port: int = SMTP_PORT
     login: str = ""
     password: str = ""
+    implicit_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +127,19 @@ class Hosts:
             return own("5.4.6", f"{host} [{address}] is this host itself")
         session = ClientSession(stream, settings.hostname, settings.patience)
         login = (smarthost.login, smarthost.password) if smarthost is not None and smarthost.login else None
-        protected = login is not None and not ip_address(address).is_loopback
+        at_once = smarthost is not None and smarthost.implicit_tls
+        protected = (login is not None or at_once) and not ip_address(address).is_loopback
         tls = settings.verified_tls if protected else settings.tls
         try:
-            await session.open(tls=tls if encrypt else None, server_name=host, need_tls=protected, login=login)
+            await session.open(
+                tls=tls if encrypt else None,
+                server_name=host,
+                need_tls=protected or at_once,
+                login=login,
+                implicit_tls=at_once,
+            )
         except SessionRefused as refused:
-            if refused.tls and encrypt and not protected:
+            if refused.tls and encrypt and not protected and not at_once:
                 log.info("tls-failed", host=host, address=address, text=refused.reply.text)
                 return await self._attempt(host, address, port, encrypt=False)
             return _refused(refused.reply, host)

@@ -89,9 +89,15 @@ class ClientSession:
         server_name: str | None = None,
         need_tls: bool = False,
         login: tuple[str, str] | None = None,
+        implicit_tls: bool = False,
     ) -> None:
-        """Greeting, EHLO, STARTTLS when offered and `tls` given, login. Raises SessionRefused; the stream is gone."""
+        """Greeting, EHLO, STARTTLS when offered and `tls` given, login. Raises SessionRefused; the stream is gone.
+
+        `implicit_tls`: the handshake comes before the greeting (RFC 8314 section 3).
+        """
         try:
+            if implicit_tls and tls is not None:
+                await self._upgrade(tls, server_name)
             await self._open(tls, server_name, need_tls, login)
         except SessionRefused:
             self._stream.abort()
@@ -104,10 +110,11 @@ class ClientSession:
         await self._expect(Greeted)
         self._engine.hello()
         await self._expect(Ready)
-        if tls is not None and self.extensions.starttls:
+        if tls is not None and self.extensions.starttls and self._stream.tls is None:
             self._engine.start_tls()
             if await self._expect(TlsWanted, TlsRefused) is TlsWanted:
                 await self._upgrade(tls, server_name)
+                self._engine.tls_started()
                 self._engine.hello()
                 await self._expect(Ready)
         if need_tls and self._stream.tls is None:
@@ -128,7 +135,6 @@ class ClientSession:
         except OSError as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             raise SessionRefused(Reply(451, "4.7.5", f"TLS could not be started: {reason}"), tls=True) from error
-        self._engine.tls_started()
 
     async def _expect(self, *wanted: type[Event]) -> type[Event]:
         """Drive until one of the wanted events comes; another one that ends the wait raises SessionRefused."""
