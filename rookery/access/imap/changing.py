@@ -40,7 +40,7 @@ async def store(session: Session, command: Store) -> bytes:
         flags = bits | session.account.keyword_bits(keywords)
         added = 0 if command.mode is StoreMode.REMOVE else flags
         removed = {StoreMode.ADD: 0, StoreMode.REMOVE: flags, StoreMode.REPLACE: ALL_FLAGS & ~flags}[command.mode]
-        selected.hide_own(before, made.modseq, added, removed)
+        selected.hide_own(before, made.modseq, uids - made.conflicts, added, removed)
     answered = selected.view.spans_of_uids(uids - made.conflicts)
     if not command.silent:
         await tell_flags(session, selected, answered, uid=command.uid)

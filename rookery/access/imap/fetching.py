@@ -100,7 +100,7 @@ async def _mark_seen(work: _Work, start: int, stop: int) -> NumberSet:
     except RookeryError as error:
         log.refused("seen", error.refusal, session=work.session.id)
         return NumberSet()
-    selected.hide_own(before, made.modseq, _SEEN, 0)
+    selected.hide_own(before, made.modseq, made.changed, _SEEN, 0)
     return made.changed
 
 

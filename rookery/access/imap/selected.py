@@ -53,15 +53,15 @@ class Selected:
         """Message sequence numbers of these UIDs."""
         return NumberSet([(start + 1, stop) for start, stop in self.view.spans_of_uids(uids)])
 
-    def hide_own(self, before: int, modseq: int, added: int, removed: int) -> None:
-        """The client knows of the flags it has just set: such changes in (before, modseq] need no telling.
+    def hide_own(self, before: int, modseq: int, uids: NumberSet, added: int, removed: int) -> None:
+        """The client knows of the flags it has just set on `uids`: such changes in (before, modseq] need no telling.
 
-        Another session's change in between that did just the same needs none either.
+        Another session's change in between that did just the same to some of these needs none either.
         """
         mine = self.view.own if self.view.own is not None else set()
         for change in self.account.changes(before, self.number):
             same = change.verb is Verb.CHANGED and change.added == added and change.removed == removed
-            if same and change.modseq <= modseq:
+            if same and change.modseq <= modseq and not change.uids - uids:
                 mine.add(change.modseq)
         self.view.own = mine
 

@@ -8,7 +8,7 @@ import random
 import re
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.access.imap.support import Client, World, make_world, message
@@ -135,8 +135,10 @@ def test_two_sessions_agree_with_the_mailbox(tmp_path: Path) -> None:
         world = runner.run(context.__aenter__())
         count = 0
 
+        # another session set the same flag of another message in the same moment
+        @example(seed=4580, steps=[0, 2, 2, 2, 0, 2])
         @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 2), min_size=5, max_size=60))
+        @given(seed=st.integers(0, 1 << 32), steps=st.lists(st.integers(0, 2), min_size=5, max_size=60))
         def rounds(seed: int, steps: list[int]) -> None:
             nonlocal count
             count += 1
@@ -147,3 +149,19 @@ def test_two_sessions_agree_with_the_mailbox(tmp_path: Path) -> None:
             assert count >= 150, "rounds were left out"
         finally:
             runner.run(context.__aexit__(None, None, None))
+
+
+async def test_the_same_flag_of_another_message_is_told(tmp_path: Path) -> None:
+    async with make_world(tmp_path, "alice") as world:
+        sessions = [Believer(await world.login()) for _ in range(2)]
+        for _ in range(3):
+            await sessions[0].client.append("INBOX", message())
+        for session in sessions:
+            await session.select("INBOX")
+        await asyncio.gather(
+            sessions[1].command("STORE 3 +FLAGS ($Work)"), sessions[0].command("STORE 1 +FLAGS.SILENT ($Work)")
+        )
+        await sessions[0].command("NOOP")
+        assert sessions[0].flags[2] == {"$Work"}
+        for session in sessions:
+            await session.client.hang_up()
