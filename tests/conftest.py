@@ -1,4 +1,4 @@
-"""For all tests: journeys are marked by their folder, soaking waits for `-m soak`, and at the end stands what did not run."""
+"""For all tests: journeys are marked by their folder, soaking waits for `-m soak`, and what did not run is told."""
 
 import re
 from collections import defaultdict

@@ -10,7 +10,6 @@ has, whether or not anybody hears of it.
 
 import asyncio
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,8 +30,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 BATCH_ITEMS = 512  # most items of one batch
-CROWD = 8  # items of a batch: where so many came together, more are on their way
-LINGER = 0.002  # seconds that the next batch then waits for them: fewer flushes, fewer fights for the GIL
 BATCH_WEIGHT = 16 * 1024 * 1024  # most octets of bodies in one batch
 Places = Mapping[BlobId, Place]
 log = logger("storage")
@@ -133,6 +130,7 @@ class Writer:
         self._weight = 0
         self._wake = threading.Condition()
         self._closing = False
+        self._busy = False  # work waits or is being done; guarded by `_wake`
         self._room: deque[asyncio.Future[None]] = deque()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -161,7 +159,10 @@ class Writer:
         item = _Waiting(rule, argument, bodies, weight, done)
         with self._wake:
             self._waiting.append(item)
-            self._wake.notify()
+            if not self._busy:  # the loop gives way from here on: waking up needs the GIL too
+                self._busy = True
+                self._gate.open()
+                self._wake.notify()
 
     async def run(
         self, rule: Rule[A, R], argument: A, *, bodies: Sequence[tuple[BlobId, Staged]] = (), weight: int = 0
@@ -237,17 +238,16 @@ class Writer:
     # --- writer thread ---
 
     def _work(self) -> None:
-        items: list[_Waiting] = []
         while True:
-            if len(items) >= CROWD and not self._closing:
-                time.sleep(LINGER)
             with self._wake:
                 while not self._waiting:
+                    if self._busy:
+                        self._busy = False
+                        self._gate.close()
                     if self._closing:
                         return
                     self._wake.wait()
                 items = self._take()
-            self._gate.open()
             started = self._clock.monotonic()
             try:
                 made = self._commit(items)
@@ -259,7 +259,6 @@ class Writer:
             else:
                 self._call(self._resolve, items, made)
             finally:
-                self._gate.close()
                 if self._observe is not None:
                     self._observe(self._clock.monotonic() - started, len(items))
 

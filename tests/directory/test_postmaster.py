@@ -2,6 +2,7 @@
 
 import pytest
 
+from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory
@@ -14,13 +15,14 @@ def _finals(directory: Directory, address: str) -> list[str]:
     return [target.address for target in found.targets]
 
 
-async def test_who_reads_them(admin: Administration, directory: Directory) -> None:
+async def test_who_reads_them(admin: Administration, directory: Directory, clock: ManualClock) -> None:
     assert _finals(directory, "postmaster") == ["postmaster"]  # the built-in account, from init
     await admin.add_domain("d.test")
     await admin.add_domain("e.test")
     for address in ("postmaster@d.test", "ABUSE@d.test", "Postmaster", "postmaster+x@e.test"):
         assert _finals(directory, address) == ["postmaster"]
     await admin.add_account("first@d.test")  # the oldest account of the domain
+    clock.advance(1)
     await admin.add_account("a@d.test")
     assert _finals(directory, "abuse@d.test") == _finals(directory, "postmaster") == ["first@d.test"]
     assert _finals(directory, "abuse@e.test") == ["postmaster"]
