@@ -68,11 +68,15 @@ def delivery(bench: Bench) -> list[Figure]:
     def lmtp(server: Server) -> float:
         return mail.send(server.ports.lmtp, lmtp=True, messages=messages)
 
+    def pipelined(server: Server) -> float:
+        return mail.send(server.ports.lmtp, lmtp=True, messages=messages, pipeline=True)
+
     def smtp(server: Server) -> float:
         assert isinstance(server, Rookery | Postfix)
         return mail.smtp_to_mailbox_rate(server.ports.smtp, server.queued, messages=messages)
 
-    found = bench.pairs("lmtp delivery, 50 connections", "msg/s", lmtp, bench.dovecot, target=5)
+    found = bench.pairs("lmtp, pipelining", "msg/s", pipelined, bench.dovecot, target=5)
+    found += bench.pairs("lmtp, step by step", "msg/s", lmtp, bench.dovecot, target=5)
     return found + bench.pairs("smtp in to mailbox", "msg/s", smtp, bench.postfix, target=5)
 
 
