@@ -317,7 +317,7 @@ class SqliteDatabase:
         source = self._connect()
         try:
             target.unlink(missing_ok=True)
-            copy = apsw.Connection(str(target))
+            copy = apsw.Connection(str(target), vfs=self._vfs)
             try:
                 copy.execute("PRAGMA synchronous=FULL").fetchall()
                 with copy.backup("main", source, "main") as work:
