@@ -73,7 +73,7 @@ def write(figures: list[Figure], folder: Path) -> None:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.axvline(1, color="#999", linewidth=1)
-    axes.set_xlabel("times the peer (log scale; bars: median, whiskers: min to max, black mark: target)")
+    axes.set_xlabel("times the peer, log scale; whiskers: least to greatest; black mark: target")
     axes.set_title("Rookery beside its peers, one machine, one run")
     drawing.tight_layout()
     drawing.savefig(folder / "chart.svg")
