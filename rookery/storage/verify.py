@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FINDINGS_LIMIT = 10_000  # more are only counted
 ROWS_PER_READ = 5_000
+NAMED_LIMIT = 100  # damaged bodies whose messages are looked for: each costs a pass over all emails
+MESSAGES_EACH = 20  # of one body
 
 
 class Trouble(Enum):
@@ -32,12 +34,21 @@ class Trouble(Enum):
     DANGLING = "dangling"  # a row that refers to one that is not there
 
 
+class Message(msgspec.Struct, frozen=True):
+    """A message that shows a damaged body."""
+
+    account: AccountId
+    mailbox: str
+    uid: int
+
+
 class Finding(msgspec.Struct, frozen=True):
-    """`where` names account, blob, segment; never content."""
+    """`where` names account, blob, segment; never content. `messages`: some of those that have the body."""
 
     trouble: Trouble
     where: str
     what: str
+    messages: tuple[Message, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -66,9 +77,19 @@ class _Verification:
     def report(self) -> Report:
         return Report(self._findings, self._more, self._accounts, self._blobs, self._octets, self._dead)
 
-    def add(self, trouble: Trouble, where: str, what: str) -> None:
+    def _messages(self, blob: BlobId) -> tuple[Message, ...]:
+        sql = (
+            "SELECT a.id, m.name, p.uid FROM email e JOIN account a ON a.account = e.account"
+            " JOIN presence p ON p.account = e.account AND p.email = e.email"
+            " JOIN mailbox m ON m.account = p.account AND m.mailbox = p.mailbox WHERE e.blob = ? LIMIT ?"
+        )
+        with self._store.read() as reader:
+            return tuple(Message(*row) for row in reader.rows(sql, blob, MESSAGES_EACH))
+
+    def add(self, trouble: Trouble, where: str, what: str, blob: BlobId | None = None) -> None:
         if len(self._findings) < FINDINGS_LIMIT:
-            self._findings.append(Finding(trouble, where, what))
+            messages = self._messages(blob) if blob and len(self._findings) < NAMED_LIMIT else ()
+            self._findings.append(Finding(trouble, where, what, messages))
         else:
             self._more += 1
 
@@ -113,7 +134,7 @@ class _Verification:
         except RookeryError:
             return  # removed meanwhile
         if place.segment not in blobs.segments() if place.segment else blob not in blobs.large():
-            self.add(Trouble.MISSING, f"blob {blob.hex()}", "its file is missing")
+            self.add(Trouble.MISSING, f"blob {blob.hex()}", "its file is missing", blob)
 
     def _look(self, blob: BlobId) -> None:
         """Read the body the way a client would; only what fails then is reported."""
@@ -130,9 +151,9 @@ class _Verification:
                 continue
             except RookeryError as error:
                 trouble = Trouble.ROTTEN if error.cause is Cause.CORRUPT else Trouble.MISSING
-                self.add(trouble, where, error.what)
+                self.add(trouble, where, error.what.removeprefix(where).lstrip(" :"), blob)
             return
-        self.add(Trouble.MISSING, where, "its file is missing")
+        self.add(Trouble.MISSING, where, "its file is missing", blob)
 
     def large(self) -> None:
         """Bodies with files of their own: all read, and files that no row names."""

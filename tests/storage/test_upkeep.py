@@ -169,6 +169,8 @@ async def test_a_rotten_record_is_named_and_kept(store: Store, mail: Mail, clock
     assert path.exists()
     report = await store.verify()
     assert [f.trouble for f in report.findings] == [Trouble.ROTTEN]
+    assert [(m.mailbox, m.uid) for m in report.findings[0].messages] == [("INBOX", 2)]
+    assert "blob" not in report.findings[0].what, "where and what say each their own"
     assert not report.sound
 
 
