@@ -1,8 +1,9 @@
 """The event loop gives way to the writer.
 
 A saturated asyncio loop starves a writer thread of the GIL: CPython hands it over only when asked for `switchinterval`,
-and the writer must ask again after every call that released it. While a batch is open the loop therefore gives the GIL
-up on purpose, about half a millisecond for each millisecond of its own work. bench/commit_latency.py has the figures.
+and the writer must ask again after every call that released it. While a writer has work the
+loop therefore gives the GIL up on purpose, about half a millisecond for each millisecond of its own.
+bench/commit_latency.py has the figures.
 """
 
 import threading
@@ -23,17 +24,17 @@ class Gate:
         self._rested = 0.0
 
     def open(self) -> None:
-        """A writer has begun a batch. Any thread."""
+        """A writer has work: from the first item that waits, because waking up needs the GIL too. Any thread."""
         with self._lock:
             self._open += 1
 
     def close(self) -> None:
-        """It has ended it."""
+        """It has none left."""
         with self._lock:
             self._open -= 1
 
     def give_way(self) -> None:
-        """Called by the event loop at every piece of work; costs next to nothing while no batch is open."""
+        """Called by the event loop at every piece of work; costs next to nothing while no writer has work."""
         if self._open and time.perf_counter() - self._rested > WORK:
             time.sleep(REST)
             self._rested = time.perf_counter()

@@ -4,11 +4,10 @@ Operations name accounts by id and mailboxes by number (never reused inside an a
 """
 
 from enum import Enum, IntFlag
-from typing import TypeAlias
 
 import msgspec
 
-from rookery.base.ids import AccountId, BlobId
+from rookery.base.ids import BlobId
 from rookery.base.numberset import NumberSet
 
 INBOX = 1  # every account's first mailbox; cannot be deleted
@@ -148,6 +147,3 @@ class Flagged(msgspec.Struct, frozen=True):
 class Expunged(msgspec.Struct, frozen=True):
     uids: NumberSet
     modseq: int
-
-
-Account: TypeAlias = AccountId
