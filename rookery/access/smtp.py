@@ -38,6 +38,8 @@ from rookery.wire.smtp.offers import Offer
 
 log = logger("smtp")
 
+SURPLUS = 10  # a message may name so many times the recipients it may have; then the connection ends
+
 _NOTIFY = {"NEVER": Notify.NEVER, "SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY": Notify.DELAY}
 
 
@@ -101,6 +103,7 @@ class Session:
         "_start",
         "_start_key",
         "_stream",
+        "_surplus",
         "engine",
         "id",
     )
@@ -127,6 +130,7 @@ class Session:
         self._hops = 0
         self._head_id = ""
         self._refused = 0
+        self._surplus = 0  # recipients of this message beyond those it may have
         self._start = ""
         self._start_key: tuple[object, ...] = ()
 
@@ -144,6 +148,7 @@ class Session:
             return
         self._mail = event
         self._recipients = []
+        self._surplus = 0
         self.engine.accept()
 
     def check_sender(self, sender: str) -> bytes:
@@ -164,7 +169,11 @@ class Session:
 
     def _on_rcpt(self, event: Rcpt) -> None:
         if len(self._recipients) >= self._settings.recipients:
-            self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
+            self._surplus += 1
+            if self._surplus > SURPLUS * self._settings.recipients:
+                self.engine.close(replies.TOO_MANY_REFUSED)
+            else:
+                self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
             return
         refusal = self.check_recipient(event.recipient)
         if refusal is not None:

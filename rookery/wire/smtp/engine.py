@@ -207,12 +207,18 @@ class Engine:
         if b"\0" in line:
             return self._bad(events, replies.BAD_CHARACTER, "NUL")
         command = _COMMANDS.get(line[:4].upper())
-        if command is None:
-            return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
         verb, _, rest = line.partition(b" ")
-        if verb.upper() != b"STARTTLS" and (len(verb) != 4 or verb.upper() == b"STAR"):
-            return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
+        if command is None or (verb.upper() != b"STARTTLS" and (len(verb) != 4 or verb.upper() == b"STAR")):
+            return self._unknown(verb, events)
         return command(self, rest, events)
+
+    def _unknown(self, verb: bytes, events: list[Event]) -> bool:
+        """What speaks HTTP was sent here by somebody else (a form posted to this port), and may hold a message."""
+        if verb in _HTTP_METHODS or verb.endswith(b":"):  # a field: Host comes soon, however long the first line was
+            events.append(Malformed("HTTP"))
+            self.close(replies.NOT_HTTP)
+            return False
+        return self._bad(events, replies.UNKNOWN_COMMAND, "unknown command")
 
     def _line(self, limit: int) -> bytes | None:
         """The next line without its CRLF, or with its LF if that stands alone; None: not there yet, or too long."""
@@ -410,6 +416,11 @@ class Engine:
             events.append(Malformed(chunk.reason))
             self.close(chunk.reply)
             return False
+        if chunk == (0, False):
+            self._idle_commands += 1
+            if self._idle_commands > self._limits.idle_commands:
+                self.close(replies.TOO_MANY_COMMANDS)
+                return False
         body = self._body
         if body is None:
             body = self._body = Reception(self._offer.size, chunked=True, failure=self._no_body_yet())
@@ -464,6 +475,9 @@ class Engine:
         self._drop()
 
 
+_HTTP_METHODS = frozenset(
+    {b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PRI", b"PUT", b"TRACE"}
+)
 _STEPS: dict[Mode, Callable[[Engine, list[Event]], bool]] = {
     Mode.COMMAND: Engine._step_command,
     Mode.ANSWER: Engine._wait,

@@ -40,5 +40,6 @@ TLS_FOR_MECHANISM = b"538 5.7.11 That mechanism needs TLS\r\n"
 BARE_IN_BODY = b"550 5.5.2 Message refused: a CR or LF alone (not CR LF) is in it\r\n"
 TOO_BIG = b"552 5.3.4 Message is larger than the limit\r\n"
 
+NOT_HTTP = b"421 4.7.0 This is not a web server\r\n"
 TOO_MANY_ERRORS = b"421 4.7.0 Too many errors\r\n"
 TOO_MANY_COMMANDS = b"421 4.7.0 Too many commands without a message\r\n"
