@@ -60,7 +60,7 @@ async def test_a_group_has_members_and_groups(site: Administration, directory: D
     group = await site.change_group("team@d.test", members=[])
     assert group.members == ()
     assert isinstance(directory.resolve("team@d.test"), Unknown)  # it leads to nobody
-    assert directory.known("team@d.test") is Known.LOCAL
+    assert directory.known("team@d.test") is Known.UNKNOWN
     await site.rename_group("team@d.test", "crew@d.test")
     await site.remove_group("crew@d.test")
     assert _resolved(directory, "all@d.test").missing == ("team@d.test",)

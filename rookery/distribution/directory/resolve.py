@@ -86,7 +86,10 @@ def resolve(memory: Memory, keepers: Keepers, default_domain: str, text: str) ->
 
 
 def known(memory: Memory, default_domain: str, text: str) -> Known:
-    """Whether mail for `text` is ours and wanted. An alias or group counts, wherever it leads."""
+    """Whether mail for `text` is ours and wanted. An alias or group counts when it leads to anybody.
+
+    What leads to nobody is refused here: to bounce it later would send mail to whoever a forged sender names.
+    """
     address = parse_address(text)
     number = memory.domain_number(address.domain or default_domain)
     if number is None:
@@ -96,10 +99,32 @@ def known(memory: Memory, default_domain: str, text: str) -> Known:
     entry, _ = lookup(memory, number, address.local)
     if entry is None:
         return Known.UNKNOWN
-    if entry.kind is Kind.ACCOUNT:
-        record = memory.account(entry.object)
-        return Known.UNKNOWN if record is None or record.state is AccountState.REMOVED else Known.LOCAL
-    return Known.LOCAL
+    return Known.LOCAL if _leads_to_somebody(memory, entry) else Known.UNKNOWN
+
+
+def _leads_to_somebody(memory: Memory, entry: Entry) -> bool:
+    """Stops at the first."""
+    waiting, seen = [entry], {entry.object}
+    while waiting:
+        above = waiting.pop()
+        if above.kind is Kind.ACCOUNT:
+            record = memory.account(above.object)
+            if record is not None and record.state is not AccountState.REMOVED:
+                return True
+            continue
+        expansion = memory.expansion(above.object)
+        for target, _ in expansion.targets if expansion is not None else ():
+            number = memory.domain_number(target.domain)
+            if number is None:
+                return True
+            below, _ = lookup(memory, number, target.local)
+            if below is None:
+                if without_detail(target.local)[0] in ALWAYS:
+                    return True
+            elif below.object not in seen:
+                seen.add(below.object)
+                waiting.append(below)
+    return False
 
 
 def _final(record: AccountRecord, detail: str) -> str:
