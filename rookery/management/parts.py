@@ -26,9 +26,6 @@ from rookery.storage.gate import Gate
 from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import Usage
 
-SCRAM_ITERATIONS = 4096  # RFC 7677 section 4; more would be paid at each SCRAM login of a telephone
-
-
 _commits = histogram("store_commit_seconds", "From the start of a batch of the store until it was durable.")
 _batches = histogram("store_batch_items", "Changes that one commit of the store carried.", SIZE_BUCKETS)
 
@@ -119,6 +116,7 @@ class Parts:
             delivery_ids = DeliveryIds(store)
             queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
+            opened.push_async_callback(authenticator.settle)
             return cls(
                 site=site,
                 config=config,
@@ -144,7 +142,7 @@ class Parts:
         self.queue.settings = queue_settings(config)
         self.authenticator.settings = auth_settings(config)
         self.directory.settings = directory_settings(config)
-        self.directory.secrets.iterations = self.directory.settings.scram_iterations
+        self.directory.secrets.keyed = self.directory.settings.scram
 
     async def close(self) -> None:
         await self._opened.aclose()
@@ -163,9 +161,7 @@ def store_settings(config: Config) -> StoreSettings:
 
 
 def directory_settings(config: Config) -> DirectorySettings:
-    return DirectorySettings(
-        scram_iterations=SCRAM_ITERATIONS if config.auth.scram else 0, default_domain=config.site.domain
-    )
+    return DirectorySettings(scram=config.auth.scram, default_domain=config.site.domain)
 
 
 def auth_settings(config: Config) -> AuthSettings:

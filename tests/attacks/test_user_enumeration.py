@@ -1,10 +1,14 @@
 """Asking who exists: neither SASL's answers, nor delays, nor work done, nor SCRAM's salt tell."""
 
 import base64
+from pathlib import Path
 
 from rookery.access.login import Challenge, Rejected, SaslSession
+from rookery.distribution.directory.directory import DirectorySettings
+from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.values import Plain
-from tests.auth.conftest import Site, hasher, site
+from rookery.storage.gate import Gate
+from tests.auth.conftest import CountingHasher, Site, hasher, site
 from tests.wire.sasl.scram_client import ScramClient
 
 __all__ = ["hasher", "site"]
@@ -60,3 +64,17 @@ async def test_scram_proofs_fail_alike(site: Site) -> None:
         assert isinstance(step, Rejected)
         seen.add((step, tuple(site.slept[waited:])))
     assert len(seen) == 1
+
+
+async def test_another_scram_setting_does_not_tell_old_accounts_from_names(
+    site: Site, tmp_path: Path, hasher: CountingHasher
+) -> None:
+    settings = DirectorySettings(scram=True, scram_iterations=128)
+    again = open_directory(tmp_path / "directory.db", clock=site.clock, gate=Gate(), hasher=hasher, settings=settings)
+    try:
+        later = Site(again, hasher, site.clock)
+        await later.admin.add_account("dora@d.test", Plain("secret"))
+        asked = [await _salt(later, user) for user in ("alice", "dora", "nobody@d.test")]
+        assert {iterations for _, iterations in asked} == {64}
+    finally:
+        await again.close()

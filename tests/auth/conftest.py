@@ -72,7 +72,7 @@ async def site(tmp_path: Path, hasher: CountingHasher) -> AsyncIterator[Site]:
         clock=clock,
         gate=Gate(),
         hasher=hasher,
-        settings=DirectorySettings(scram_iterations=64),
+        settings=DirectorySettings(scram=True, scram_iterations=64),
     )
     made = Site(directory, hasher, clock)
     await made.admin.add_domain("d.test")

@@ -33,7 +33,7 @@ async def directory(tmp_path: Path, clock: ManualClock, hasher: Hasher) -> Async
         clock=clock,
         gate=Gate(),
         hasher=hasher,
-        settings=DirectorySettings(scram_iterations=64),
+        settings=DirectorySettings(scram=True, scram_iterations=64),
     )
     yield opened
     await opened.close()

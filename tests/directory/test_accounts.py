@@ -105,11 +105,18 @@ async def test_removed_restored_purged(site: Administration, directory: Director
     assert isinstance(info, Resolved)
     assert [target.address for target in info.targets] == ["bob@d.test"]
     assert info.missing == ("alice@d.test",)
-    with pytest.raises(RookeryError, match="still kept") as caught:
+    with pytest.raises(RookeryError, match="removed account that is kept") as caught:
         await site.add_account("alice@d.test")
     assert caught.value.cause is Cause.EXISTS
     with pytest.raises(RookeryError):
         await site.purge_account(removed.account)
+    clock.advance(50)
+    with pytest.raises(RookeryError, match=r"is removed already and kept until 20.* UTC; .* --now") as caught:
+        await site.remove_account("alice@d.test", keep=100)
+    assert caught.value.cause is Cause.CONFLICT
+    again = directory.account("alice@d.test")
+    assert again is not None
+    assert again.removed_until == removed.removed_until, "a second removal does not keep it longer"
     for act in (site.set_password("alice@d.test", Plain("x")), site.rename_account("alice@d.test", "x@d.test")):
         with pytest.raises(RookeryError) as caught:
             await act
@@ -119,7 +126,7 @@ async def test_removed_restored_purged(site: Administration, directory: Director
     assert _local(directory, "alice@d.test") == ["alice@d.test"]
     await site.remove_account("alice@d.test", keep=100)
     assert directory.expired_accounts() == []
-    clock.advance(100)
+    await site.remove_account("alice@d.test", keep=0)  # at once, though it is removed already
     assert [record.account for record in directory.expired_accounts()] == [removed.account]
     await site.purge_account(removed.account)
     assert directory.account("alice@d.test") is None

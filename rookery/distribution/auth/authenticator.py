@@ -227,7 +227,7 @@ class Authenticator:
         parsed = _parsed(row, record)
         rehash = row.kind is CredentialKind.PASSWORD and parsed is not None and not parsed.current
         keyed = any(other.kind is CredentialKind.SCRAM and other.parent == row.id for other in have.rows)
-        if not rehash and (keyed or not self._directory.secrets.iterations):
+        if not rehash and (keyed or not self._directory.secrets.keyed):
             return
         self._improving.add(row.id)
         task = asyncio.create_task(self._refresh(record, row, data, have, rehash))
@@ -254,14 +254,14 @@ class Authenticator:
     # --- SCRAM ---
 
     def scram_offer(self, login: str) -> "ScramOffer":
-        """The keys of an account; for a name without keys, known or not, a salt that never changes."""
+        """The keys of an account; for a name without keys, known or not, a salt that never changes, as many times."""
         name, record = self._find(login)
         have = self._directory.credentials(record.account) if record is not None else None
         if record is not None and record.state is AccountState.ACTIVE and have is not None and have.scram_salt:
             keys = tuple(scram_key(row.data) for row in have.rows if row.kind is CredentialKind.SCRAM)
             return ScramOffer(name, record, ScramSecrets(have.scram_salt, have.scram_iterations, keys))
         secrets = self._directory.secrets
-        return ScramOffer(name, record, ScramSecrets(secrets.steady_salt(name), secrets.iterations or 4096))
+        return ScramOffer(name, record, ScramSecrets(secrets.steady_salt(name), secrets.iterations))
 
     async def check_proof(self, offer: "ScramOffer", proves: Callable[[], bool], attempt: Attempt) -> AccountRecord:
         """`proves` says whether the client's proof fits one of the keys offered. Raises as `check_password`."""

@@ -74,7 +74,7 @@ def _parse(text: str) -> Parsed:
     if not at:
         if text.lower() == POSTMASTER:
             return Parsed(Address(POSTMASTER, ""), POSTMASTER)
-        raise RookeryError(Cause.INVALID, f"{_shown(text)} has no @")
+        raise RookeryError(Cause.INVALID, f"{_shown(text)} has no @: expected an address such as alice@example.test")
     given = _plain_local(local)
     parsed = Parsed(Address(_canonical_local(given), canonical_domain(domain)), given)
     if len(parsed.given.encode()) > ADDRESS_LIMIT:
@@ -122,7 +122,7 @@ def canonical_domain(text: str) -> str:
         raise RookeryError(Cause.INVALID, f"a domain has 1 to {DOMAIN_LIMIT} octets")
     labels = name.split(".")
     if not all(_LABEL.fullmatch(label) for label in labels):
-        raise RookeryError(Cause.INVALID, f"{_shown(text)} is not a domain name")
+        raise RookeryError(Cause.INVALID, f"{_shown(text)} is not a domain name: expected one such as example.test")
     if labels[-1].isdigit():
         raise RookeryError(Cause.INVALID, f"{_shown(text)} is a number, not a domain name")
     return name
@@ -135,13 +135,20 @@ def new_address(text: str) -> Address:
     """
     address = parse_address(text)
     if not address.domain:
-        raise RookeryError(Cause.INVALID, f"{_shown(text)} has no domain")
+        raise RookeryError(
+            Cause.INVALID, f"{_shown(text)} has no domain: expected an address such as alice@example.test"
+        )
     if not _DOT_ATOM.fullmatch(address.local):
-        raise RookeryError(Cause.INVALID, f"{_shown(text)} needs quotes; such addresses are not made here")
+        raise RookeryError(
+            Cause.INVALID,
+            f"{_shown(text)} needs quotes; such addresses are not made here, choose letters, digits, . _ and -",
+        )
     if "/" in address.local:
-        raise RookeryError(Cause.INVALID, f"{_shown(text)} holds a slash")
+        raise RookeryError(Cause.INVALID, f"{_shown(text)} holds a slash, which no address here may; leave it out")
     if address.local.startswith(("-", DETAIL_SEPARATOR)):
-        raise RookeryError(Cause.INVALID, f"{_shown(text)} begins with {address.local[0]!r}")
+        raise RookeryError(
+            Cause.INVALID, f"{_shown(text)} begins with {address.local[0]!r}, which no address here may; leave it out"
+        )
     return address
 
 

@@ -26,6 +26,7 @@ from rookery.distribution.directory.addresses import (
     parse_address,
 )
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.rules import no_account, refused
 from rookery.distribution.directory.values import (
     AccountRecord,
     Alias,
@@ -65,13 +66,13 @@ class AppPassword(msgspec.Struct, frozen=True):
 def _target(text: str) -> Parsed:
     parsed = parse(text)
     if not parsed.address.domain:
-        raise RookeryError(Cause.INVALID, f"{parsed.given} has no domain")
+        raise RookeryError(Cause.INVALID, f"{parsed.given} has no domain; expected such as {parsed.given}@example.test")
     return parsed
 
 
 def _limit(value: int, what: str) -> int:
     if not 0 <= value <= LIMIT_MOST:
-        raise RookeryError(Cause.INVALID, f"the {what} limit is from 0 (none) to {LIMIT_MOST}")
+        raise RookeryError(Cause.INVALID, f"the {what} limit {value}: expected 0 (none) to {LIMIT_MOST}")
     return value
 
 
@@ -87,7 +88,7 @@ class Administration:
         parsed = parse_address(address)
         record = self._directory.account(address)
         if record is None:
-            raise RookeryError(Cause.NOT_FOUND, f"there is no account {parsed}")
+            raise refused(no_account(parsed))
         return record
 
     # --- domains ---
@@ -151,7 +152,11 @@ class Administration:
                 results.append(answer)
             else:
                 record = self._directory.account_by_id(answer)
-                results.append(record if record is not None else Refusal(Cause.CONFLICT, "removed meanwhile"))
+                results.append(
+                    record
+                    if record is not None
+                    else Refusal(Cause.CONFLICT, "removed by somebody else meanwhile; add it again")
+                )
         return results
 
     async def _new_account(self, line: AccountLine, turn: asyncio.Semaphore) -> ra.NewAccount | Refusal:
@@ -223,7 +228,9 @@ class Administration:
         record = self._need(address)
         label = clean_text(label, LABEL_LIMIT, "a label")
         if not label:
-            raise RookeryError(Cause.INVALID, "an app password needs a label")
+            raise RookeryError(
+                Cause.INVALID, "an app password needs a label, such as phone: it is how it is removed later"
+            )
         have = self._directory.credentials(record.account)
         password, new = await self._directory.secrets.make_app_password(label, record.address, have)
         await self._directory.act(acts.ADD_APP_PASSWORD, rc.AddAppPassword(record.account, new, self._directory.now()))

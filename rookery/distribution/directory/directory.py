@@ -19,7 +19,7 @@ from rookery.distribution.directory.addresses import POSTMASTER, Address, canoni
 from rookery.distribution.directory.logins import LoginBatch
 from rookery.distribution.directory.memory import Memory
 from rookery.distribution.directory.resolve import Known, known, resolve
-from rookery.distribution.directory.rules import Outcome
+from rookery.distribution.directory.rules import Outcome, no_domain, refused
 from rookery.distribution.directory.rules_accounts import RecordLogins
 from rookery.distribution.directory.secrets import Secrets
 from rookery.distribution.directory.values import (
@@ -40,14 +40,16 @@ A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
 
+SCRAM_ITERATIONS = 4096  # RFC 7677 section 4; more would be paid at each SCRAM login of a telephone
 PAGE = 500  # rows of one read of a listing
 
 
 @dataclass(frozen=True, slots=True)
 class DirectorySettings:
-    """`scram_iterations` 0: no SCRAM keys. `default_domain` (canonical) "": the oldest domain."""
+    """`scram`: keep SCRAM keys. `scram_iterations`: for a new site. `default_domain` (canonical) "": the oldest one."""
 
-    scram_iterations: int = 0
+    scram: bool = False
+    scram_iterations: int = SCRAM_ITERATIONS
     default_domain: str = ""
 
 
@@ -174,7 +176,7 @@ class Directory:
         elif found := self.domain(domain):
             yield found.id
         else:
-            raise RookeryError(Cause.NOT_FOUND, f"there is no domain {domain[:80]}")
+            raise refused(no_domain(domain))
 
     def _pages(
         self, domain: str | None, read: Callable[[Reader, int, str, int], list[T]], local: Callable[[T], str]

@@ -22,18 +22,25 @@ MIGRATIONS = (Migration(1, TABLES, oldest_release="0.1.0"),)
 WAITING_LIMIT = 8 * 1024 * 1024  # octets of acts that wait for the writer
 
 
-def ensure_site(database: Database, clock: Clock, random: RandomBytes) -> bytes:
-    """The site's secret, made together with the built-in postmaster when the database is new."""
+def ensure_site(database: Database, clock: Clock, random: RandomBytes, iterations: int) -> tuple[bytes, int]:
+    """The site's secret and how often its SCRAM keys are stretched; made together with the built-in postmaster.
+
+    The count stays what it was at first: accounts keep the one they have, and were there another, it would tell a name
+    that is no account from one that is.
+    """
     with database.read() as reader:
-        row = reader.row("SELECT value FROM site WHERE key = 'secret'")
-    if row is not None:
-        return bytes(row[0])
-    secret = random(32)
+        kept = {key: bytes(value) for key, value in reader.rows("SELECT key, value FROM site")}
+        used = reader.row("SELECT MAX(scram_iterations) FROM account")
+    if "secret" in kept and "scram-iterations" in kept:
+        return kept["secret"], int.from_bytes(kept["scram-iterations"], "big")
+    if used is not None and used[0]:
+        iterations = used[0]
+    made = {"secret": random(32), "scram-iterations": iterations.to_bytes(4, "big")} | kept
     with database.write() as tx:
-        tx.run("INSERT INTO site (key, value) VALUES ('secret', ?)", secret)
+        tx.insert_many("site", ("key", "value"), [(key, value) for key, value in made.items() if key not in kept])
         if reads.entry(tx, reads.SITE_DOMAIN, POSTMASTER) is None:
             add_builtin(tx, new_account_id(random), Address(POSTMASTER, ""), int(clock.wall()))
-    return secret
+    return made["secret"], iterations
 
 
 def open_directory(
@@ -50,9 +57,9 @@ def open_directory(
     if settings.default_domain:
         settings = replace(settings, default_domain=canonical_domain(settings.default_domain))
     database = SqliteDatabase(path, MIGRATIONS)
-    secret = ensure_site(database, clock, random)
+    secret, iterations = ensure_site(database, clock, random, settings.scram_iterations)
     writer = Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock)
-    secrets = Secrets(hasher, random, secret, settings.scram_iterations)
+    secrets = Secrets(hasher, random, secret, iterations, keyed=settings.scram)
     return Directory(
         database, writer, clock=clock, secrets=secrets, settings=settings, copy=database.backup, random=random
     )

@@ -63,10 +63,32 @@ def note(tx: Transaction, at: int, *changes: tuple[Kind, str, Verb]) -> int:
     return last
 
 
+def no_domain(name: str) -> Refusal:
+    return Refusal(
+        Cause.NOT_FOUND,
+        f"there is no domain {name[:255]}; add it with `rookery domain add`, or see `rookery domain list`",
+    )
+
+
+def no_account(address: object) -> Refusal:
+    return Refusal(
+        Cause.NOT_FOUND,
+        f"there is no account {str(address)[:320]}; add it with `rookery account add`, or see `rookery account list`",
+    )
+
+
+def is_removed(address: str) -> Refusal:
+    return Refusal(Cause.CONFLICT, f"{address} is removed; bring it back first: `rookery account restore {address}`")
+
+
+def refused(refusal: Refusal) -> RookeryError:
+    return RookeryError(refusal.cause, refusal.what)
+
+
 def need_domain(reader: Reader, name: str) -> int:
     number = reads.domain_number(reader, name)
     if number is None:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no domain {name}")
+        raise refused(no_domain(name))
     return number
 
 
@@ -81,15 +103,21 @@ def need_free(reader: Reader, address: Address, *, ours: bytes = b"") -> int:
 
 def taken_text(reader: Reader, address: Address, held: reads.Entry) -> str:
     if held.kind is not Kind.ACCOUNT:
-        return f"{address} is {'an alias' if held.kind is Kind.ALIAS else 'a group'} already"
+        kind = "alias" if held.kind is Kind.ALIAS else "group"
+        return f"{address} is {'an' if kind == 'alias' else 'a'} {kind} already; see `rookery {kind} show {address}`"
     record = reads.account(reader, held.object)
     if record is not None and record.state is AccountState.REMOVED:
-        return f"{address} is a removed account that is still kept; restore it, or remove it for good"
-    return f"{address} is an account already"
+        return (
+            f"{address} is a removed account that is kept; bring it back with `rookery account restore {address}`,"
+            f" or remove it for good with `rookery account remove {address} --now`"
+        )
+    return f"{address} is an account already; see `rookery account show {address}`"
 
 
 def need_account(reader: Reader, account: AccountId) -> AccountRecord:
     record = reads.account(reader, account)
     if record is None:
-        raise RookeryError(Cause.NOT_FOUND, "there is no such account")
+        raise RookeryError(
+            Cause.NOT_FOUND, "the account is gone, removed by somebody else meanwhile; see `rookery account list`"
+        )
     return record

@@ -1,12 +1,23 @@
 """Acts on accounts, and the batch of last logins."""
 
+import datetime
+
 import msgspec
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, account_text
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.addresses import Address
-from rookery.distribution.directory.rules import Outcome, need_account, need_free, note, taken_text
+from rookery.distribution.directory.rules import (
+    Outcome,
+    is_removed,
+    need_account,
+    need_free,
+    no_domain,
+    note,
+    refused,
+    taken_text,
+)
 from rookery.distribution.directory.rules_credentials import CREDENTIAL_COLUMNS, NewCredential, credential_rows
 from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, LastLogin, Verb
 from rookery.storage.engine import Transaction
@@ -92,7 +103,7 @@ def add_accounts(tx: Transaction, act: AddAccounts) -> Outcome[tuple[AccountId |
     good: list[tuple[int, NewAccount]] = []
     for new, (number, local) in zip(act.accounts, wanted, strict=True):
         if number is None:
-            results.append(Refusal(Cause.NOT_FOUND, f"there is no domain {new.address.domain}"))
+            results.append(no_domain(new.address.domain))
         elif (number, local) in taken:
             results.append(Refusal(Cause.EXISTS, taken_text(tx, new.address, taken[number, local])))
         else:
@@ -142,13 +153,17 @@ def add_builtin(tx: Transaction, account: AccountId, address: Address, at: int) 
 
 def _need_ordinary(record: AccountRecord) -> None:
     if record.domain == reads.SITE_DOMAIN:
-        raise RookeryError(Cause.DENIED, "the built-in postmaster can be neither renamed, disabled nor removed")
+        raise RookeryError(
+            Cause.DENIED,
+            "the built-in postmaster can be neither renamed, disabled nor removed; to have its mail elsewhere, add an"
+            " account or alias postmaster@DOMAIN",
+        )
 
 
 def change_account(tx: Transaction, act: ChangeAccount) -> Outcome[AccountRecord]:
     record = need_account(tx, act.account)
     if record.state is AccountState.REMOVED:
-        raise RookeryError(Cause.CONFLICT, f"{record.address} is removed; restore it first")
+        raise refused(is_removed(record.address))
     if act.enabled is not None:
         _need_ordinary(record)
     number = note(tx, act.at, (Kind.ACCOUNT, account_text(act.account), Verb.CHANGED))
@@ -175,7 +190,7 @@ def rename_account(tx: Transaction, act: RenameAccount) -> Outcome[AccountRecord
     record = need_account(tx, act.account)
     _need_ordinary(record)
     if record.state is AccountState.REMOVED:
-        raise RookeryError(Cause.CONFLICT, f"{record.address} is removed; restore it first")
+        raise refused(is_removed(record.address))
     number = need_free(tx, act.address, ours=act.account)
     local = record.address.rpartition("@")[0]
     note(
@@ -204,9 +219,17 @@ def rename_account(tx: Transaction, act: RenameAccount) -> Outcome[AccountRecord
 
 
 def remove_account(tx: Transaction, act: RemoveAccount) -> Outcome[AccountRecord]:
-    """No login and no mail from now on; everything is kept until its time is over."""
+    """No login and no mail from now on; everything is kept until its time is over, which a second time only ends."""
     record = need_account(tx, act.account)
     _need_ordinary(record)
+    if record.state is AccountState.REMOVED and act.until > act.at:
+        until = datetime.datetime.fromtimestamp(record.removed_until, datetime.UTC)
+        raise RookeryError(
+            Cause.CONFLICT,
+            f"{record.address} is removed already and kept until {until:%F %T} UTC; remove it for good with"
+            f" `rookery account remove {record.address} --now`, or bring it back with"
+            f" `rookery account restore {record.address}`",
+        )
     number = note(tx, act.at, (Kind.ACCOUNT, account_text(act.account), Verb.CHANGED))
     tx.run(
         "UPDATE account SET state = ?, removed_until = ?, version = ? WHERE account = ?",
@@ -221,7 +244,9 @@ def remove_account(tx: Transaction, act: RemoveAccount) -> Outcome[AccountRecord
 def restore_account(tx: Transaction, act: OneAccount) -> Outcome[AccountRecord]:
     record = need_account(tx, act.account)
     if record.state is not AccountState.REMOVED:
-        raise RookeryError(Cause.CONFLICT, f"{record.address} is not removed")
+        raise RookeryError(
+            Cause.CONFLICT, f"{record.address} is not removed; `rookery account list` shows the state of all"
+        )
     number = note(tx, act.at, (Kind.ACCOUNT, account_text(act.account), Verb.CHANGED))
     tx.run(
         "UPDATE account SET state = ?, removed_until = 0, version = ? WHERE account = ?",

@@ -8,7 +8,7 @@ import msgspec
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, account_text
-from rookery.distribution.directory.rules import Outcome, need_account, note
+from rookery.distribution.directory.rules import Outcome, is_removed, need_account, note, refused
 from rookery.distribution.directory.values import AccountRecord, AccountState, CredentialKind, Kind, Verb
 from rookery.storage.engine import Transaction, Value
 
@@ -79,7 +79,7 @@ def credential_rows(
 def _need_living(tx: Transaction, account: AccountId) -> AccountRecord:
     record = need_account(tx, account)
     if record.state is AccountState.REMOVED:
-        raise RookeryError(Cause.CONFLICT, f"{record.address} is removed; restore it first")
+        raise refused(is_removed(record.address))
     return record
 
 
@@ -135,9 +135,17 @@ def add_app_password(tx: Transaction, act: AddAppPassword) -> Outcome[AccountRec
         "SELECT label FROM credential WHERE account = ? AND kind = ?", act.account, CredentialKind.APP_PASSWORD.value
     )
     if (act.password.label,) in labels:
-        raise RookeryError(Cause.EXISTS, f"{record.address} has an app password {act.password.label!r} already")
+        raise RookeryError(
+            Cause.EXISTS,
+            f"{record.address} has an app password {act.password.label!r} already; give another label, or remove that"
+            " one with `rookery account app-password remove`",
+        )
     if len(labels) >= APP_PASSWORDS_LIMIT:
-        raise RookeryError(Cause.TOO_MANY, f"an account has at most {APP_PASSWORDS_LIMIT} app passwords")
+        raise RookeryError(
+            Cause.TOO_MANY,
+            f"{record.address} has {APP_PASSWORDS_LIMIT} app passwords, and more are not kept; remove one with"
+            " `rookery account app-password remove`",
+        )
     _put(tx, act.account, act.password, CredentialKind.APP_PASSWORD, act.at)
     return _changed(tx, act.account, act.at)
 
@@ -151,7 +159,11 @@ def remove_app_password(tx: Transaction, act: RemoveAppPassword) -> Outcome[Acco
         act.label,
     )
     if row is None:
-        raise RookeryError(Cause.NOT_FOUND, f"{record.address} has no app password {act.label!r}")
+        raise RookeryError(
+            Cause.NOT_FOUND,
+            f"{record.address} has no app password {act.label!r}; see"
+            f" `rookery account app-password list {record.address}`",
+        )
     _drop(tx, act.account, row[0])
     return _changed(tx, act.account, act.at)
 

@@ -4,7 +4,7 @@ import msgspec
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory import reads
-from rookery.distribution.directory.rules import Outcome, need_domain, note
+from rookery.distribution.directory.rules import Outcome, need_domain, no_domain, note, refused
 from rookery.distribution.directory.values import Domain, Kind, Verb
 from rookery.storage.engine import Transaction
 
@@ -36,16 +36,20 @@ def _need_free_name(tx: Transaction, name: str, *, ours: int | None = None) -> N
     holder = reads.domain(tx, name)
     assert holder is not None
     if holder.name == name:
-        raise RookeryError(Cause.EXISTS, f"there is a domain {name} already")
-    raise RookeryError(Cause.EXISTS, f"{name} is another name of the domain {holder.name}")
+        raise RookeryError(Cause.EXISTS, f"there is a domain {name} already; see `rookery domain show {name}`")
+    raise RookeryError(
+        Cause.EXISTS,
+        f"{name} is another name of the domain {holder.name}; take it away there first:"
+        f" `rookery domain change {holder.name} --remove-alias {name}`",
+    )
 
 
 def _need_main_name(tx: Transaction, name: str) -> Domain:
     found = reads.domain(tx, name)
     if found is None:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no domain {name}")
+        raise refused(no_domain(name))
     if found.name != name:
-        raise RookeryError(Cause.INVALID, f"{name} is another name of the domain {found.name}; name that one")
+        raise RookeryError(Cause.INVALID, f"{name} is another name of the domain {found.name}; give {found.name} here")
     return found
 
 
@@ -80,7 +84,11 @@ def add_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
     found = _need_main_name(tx, act.name)
     _need_free_name(tx, act.other)
     if len(found.aliases) >= ALIASES_LIMIT:
-        raise RookeryError(Cause.TOO_MANY, f"a domain has at most {ALIASES_LIMIT} other names")
+        raise RookeryError(
+            Cause.TOO_MANY,
+            f"{act.name} has {ALIASES_LIMIT} other names, and more are not kept; take one away with"
+            f" `rookery domain change {act.name} --remove-alias NAME`",
+        )
     note(tx, act.at, (Kind.DOMAIN, act.name, Verb.CHANGED))
     tx.run("INSERT INTO domain_name (name, domain) VALUES (?, ?)", act.other, found.id)
     return Outcome(_shown(tx, act.name), everything=True)
@@ -89,7 +97,10 @@ def add_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
 def remove_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
     found = _need_main_name(tx, act.name)
     if act.other not in found.aliases:
-        raise RookeryError(Cause.NOT_FOUND, f"{act.other} is not another name of the domain {act.name}")
+        raise RookeryError(
+            Cause.NOT_FOUND,
+            f"{act.other} is not another name of the domain {act.name}; see `rookery domain show {act.name}`",
+        )
     note(tx, act.at, (Kind.DOMAIN, act.name, Verb.CHANGED))
     tx.run("DELETE FROM domain_name WHERE name = ?", act.other)
     return Outcome(_shown(tx, act.name), everything=True)
@@ -103,7 +114,11 @@ def remove_domain(tx: Transaction, act: RemoveDomain) -> Outcome[None]:
     if held:
         words = {Kind.ACCOUNT: "accounts", Kind.ALIAS: "aliases", Kind.GROUP: "groups"}
         counts = ", ".join(f"{count} {words[Kind(kind)]}" for kind, count in held)
-        raise RookeryError(Cause.IN_USE, f"{found.name} still has {counts} (removed accounts count until their time)")
+        raise RookeryError(
+            Cause.IN_USE,
+            f"{found.name} still has {counts}; remove them first, accounts with --now: `rookery account list"
+            f" {found.name}` shows also those removed and kept",
+        )
     note(tx, act.at, (Kind.DOMAIN, act.name, Verb.DESTROYED))
     tx.run("DELETE FROM domain_name WHERE domain = ?", number)
     tx.run("DELETE FROM domain WHERE domain = ?", number)

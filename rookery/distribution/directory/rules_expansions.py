@@ -61,8 +61,9 @@ def find(reader: Reader, kind: Kind, address: Address) -> tuple[int, bytes]:
     number = reads.domain_number(reader, address.domain)
     held = None if number is None else reads.entry(reader, number, address.local)
     if number is None or held is None or held.kind is not kind:
-        instead = "" if held is None else f"; it is {_WORDS[held.kind]}"
-        raise RookeryError(Cause.NOT_FOUND, f"{address} is not {_WORDS[kind]}{instead}")
+        instead = "" if held is None else f", it is {_WORDS[held.kind]}"
+        listed = f"see `rookery {kind.name.lower()} list`"
+        raise RookeryError(Cause.NOT_FOUND, f"{address} is not {_WORDS[kind]}{instead}; {listed}")
     return number, held.object
 
 
@@ -72,9 +73,11 @@ def _distinct(targets: tuple[Parsed, ...]) -> list[Parsed]:
 
 def _check(reader: Reader, kind: Kind, address: Address, targets: list[Parsed]) -> None:
     if not targets and kind is Kind.ALIAS:
-        raise RookeryError(Cause.INVALID, f"the alias {address} needs a target")
+        raise RookeryError(Cause.INVALID, f"the alias {address} needs a target: an address that gets its mail")
     if len(targets) > _LIMITS[kind]:
-        raise RookeryError(Cause.TOO_MANY, f"{_WORDS[kind]} has at most {_LIMITS[kind]} members")
+        raise RookeryError(
+            Cause.TOO_MANY, f"{_WORDS[kind]} has at most {_LIMITS[kind]} members; spread them over several"
+        )
     number = reads.domain_number(reader, address.domain)
     assert number is not None
     home = (number, address.local)
@@ -82,7 +85,8 @@ def _check(reader: Reader, kind: Kind, address: Address, targets: list[Parsed]) 
     for target in targets:
         way = _way(reader, target.address, home, seen)
         if way:
-            raise RookeryError(Cause.INVALID, "that is a loop: " + " -> ".join([str(address), *way]))
+            loop = " -> ".join([str(address), *way])
+            raise RookeryError(Cause.INVALID, f"that is a loop: {loop}; leave out one of its addresses")
 
 
 def _way(reader: Reader, start: Address, home: tuple[int, str], seen: set[tuple[int, str]]) -> list[str]:
@@ -148,7 +152,10 @@ def change_expansion(tx: Transaction, act: ChangeExpansion) -> Outcome[Alias | G
         kept = list(act.targets)
     gone = [address for address in act.remove if all(parsed.address != address for parsed in kept)]
     if gone:
-        raise RookeryError(Cause.NOT_FOUND, f"{gone[0]} is not a member of {act.address}")
+        raise RookeryError(
+            Cause.NOT_FOUND,
+            f"{gone[0]} is not a member of {act.address}; see `rookery {act.kind.name.lower()} show {act.address}`",
+        )
     targets = _distinct((*(parsed for parsed in kept if parsed.address not in act.remove), *act.add))
     _check(tx, act.kind, act.address, targets)
     note(tx, act.at, (act.kind, str(act.address), Verb.CHANGED))

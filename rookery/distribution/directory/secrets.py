@@ -54,15 +54,18 @@ def scram_key(text: str) -> ScramKey:
 
 
 class Secrets:
-    """Makes credentials. `iterations` 0: no SCRAM keys are made."""
+    """Makes credentials. `iterations`: of every SCRAM key of the site; `keyed`: whether they are made now."""
 
-    __slots__ = ("_hasher", "_random", "_site_secret", "iterations")
+    __slots__ = ("_hasher", "_random", "_site_secret", "iterations", "keyed")
 
-    def __init__(self, hasher: Hasher, random: RandomBytes, site_secret: bytes, iterations: int) -> None:
+    def __init__(
+        self, hasher: Hasher, random: RandomBytes, site_secret: bytes, iterations: int, *, keyed: bool
+    ) -> None:
         self._hasher = hasher
         self._random = random
         self._site_secret = site_secret
         self.iterations = iterations
+        self.keyed = keyed
 
     def new_id(self) -> bytes:
         return self._random(ID_SIZE)
@@ -90,7 +93,7 @@ class Secrets:
         salt, iterations = self._salt(address, have)
 
         def work() -> tuple[str, ScramKey | None]:
-            key = derive_key(password.decode(), salt, iterations) if self.iterations else None
+            key = derive_key(password.decode(), salt, iterations) if self.keyed else None
             return schemes.make(password), key
 
         data, key = await self._hasher.run(work)
@@ -112,7 +115,7 @@ class Secrets:
         password = "".join(_APP_ALPHABET[(number >> (5 * i)) & 31] for i in range(APP_PASSWORD_SIZE))
         salt, iterations = self._salt(address, have)
         key = None
-        if self.iterations:
+        if self.keyed:
             key = await self._hasher.run(lambda: derive_key(password, salt, iterations))
         data = schemes.make_fast(password.encode(), self._random(SALT_SIZE))
         return password, NewCredential(self.new_id(), data, label, self._scram(key, salt, iterations))
@@ -124,7 +127,7 @@ class Secrets:
         salt, iterations = self._salt(address, have)
 
         def work() -> tuple[str | None, ScramKey | None]:
-            key = derive_key(password.decode(), salt, iterations) if self.iterations else None
+            key = derive_key(password.decode(), salt, iterations) if self.keyed else None
             return schemes.make(password) if rehash else None, key
 
         data, key = await self._hasher.run(work)

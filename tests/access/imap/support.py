@@ -212,7 +212,7 @@ async def make_world(
         clock=clock,
         gate=gate,
         hasher=hasher,
-        settings=DirectorySettings(scram_iterations=64),
+        settings=DirectorySettings(scram=True, scram_iterations=64),
     )
     store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate)
     authenticator = Authenticator(directory, hasher, clock=clock, settings=AuthSettings(scram=True), sleep=_no_sleep)

@@ -203,7 +203,7 @@ async def make_world(folder: Path) -> AsyncIterator[World]:
     spool = await Spool.open(folder / "spool", clock=clock, gate=gate)
     directory = open_directory(
         folder / "directory.db", clock=clock, gate=gate, hasher=hasher,
-        settings=DirectorySettings(default_domain=DOMAIN, scram_iterations=64),
+        settings=DirectorySettings(default_domain=DOMAIN, scram=True, scram_iterations=64),
     )  # fmt: skip
     world = World(store, spool, directory, hasher, clock)
     await world.admin.add_domain(DOMAIN)
