@@ -54,7 +54,11 @@ class Client:
             with channel:
                 return cast(R, _ask(channel, found, arguments))
         if found.running:
-            raise RookeryError(Cause.UNAVAILABLE, f"no node is running on {self.site.folder}; this needs one")
+            raise RookeryError(
+                Cause.UNAVAILABLE,
+                f"no node is running on {self.site.folder}, and `{found.name.replace('.', ' ')}` asks a running one;"
+                f" start it with `rookery --site {self.site.folder} serve`, or by systemd",
+            )
         return cast(R, self._alone(found, arguments))
 
     def connect(self, timeout: float | None = None) -> socket.socket | None:
@@ -72,7 +76,9 @@ class Client:
             return None
         except PermissionError as error:
             channel.close()
-            raise RookeryError(Cause.DENIED, f"{path}: only the owner of the site may do this") from error
+            raise RookeryError(
+                Cause.DENIED, f"{path}: only the owner of the site may do this; run the command as that user"
+            ) from error
         except OSError as error:
             channel.close()
             raise RookeryError(Cause.UNAVAILABLE, f"{path}: {error.strerror or error}") from error
@@ -107,12 +113,14 @@ def _ask(channel: socket.socket, found: Operation, arguments: dict[str, object])
             if piece.endswith(b"\n"):
                 break
     except TimeoutError as error:
-        raise RookeryError(Cause.UNAVAILABLE, "the node does not answer") from error
+        raise RookeryError(Cause.UNAVAILABLE, "the node runs but does not answer in time; see its log") from error
     except OSError as error:
-        raise RookeryError(Cause.UNAVAILABLE, f"the node went away: {error.strerror or error}") from error
+        raise RookeryError(
+            Cause.UNAVAILABLE, f"the node went away: {error.strerror or error}; see its log, then try again"
+        ) from error
     data = b"".join(pieces)
     if not data.endswith(b"\n"):
-        raise RookeryError(Cause.UNAVAILABLE, "the node ended without an answer; its log may say why")
+        raise RookeryError(Cause.UNAVAILABLE, "the node ended without an answer; see its log, then try again")
     return decode_answer(data, found)
 
 

@@ -58,7 +58,7 @@ class ControlServer:
         self._connections += 1
         try:
             if self._connections > CONNECTION_LIMIT:
-                await _answer(writer, Answer(refused=Refusal(Cause.TOO_MANY, "too many control connections")))
+                await _answer(writer, Answer(refused=Refusal(Cause.TOO_MANY, "too many commands at once; try again")))
                 return
             while (line := await reader.readline()).endswith(b"\n"):
                 await _answer(writer, await self._one(line))

@@ -134,7 +134,7 @@ def read_secret(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").split("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
-        raise RookeryError(Cause.INVALID, f"queue.smarthost_password_file: {path}: {error}") from error
+        raise RookeryError(Cause.INVALID, f"queue.smarthost_password_file: {path} cannot be read: {error}") from error
 
 
 def _resolver(config: Config) -> DnsResolver:

@@ -19,7 +19,10 @@ def direct_log(site: Site, config: Config) -> None:
     try:
         log.direct(log.Format(settings.format.value), path)
     except OSError as error:
-        raise RookeryError(Cause.UNAVAILABLE, f"log.file: {path}: {error.strerror or error}") from error
+        raise RookeryError(
+            Cause.UNAVAILABLE,
+            f"log.file: {path} cannot be written: {error.strerror or error}; give another file, or the right to write",
+        ) from error
     levels = {name: log.Level[level.value.upper()] for name, level in settings.levels}
     log.set_levels(log.Level[settings.level.value.upper()], levels)
 

@@ -25,7 +25,9 @@ def become(user: str) -> None:
         os.setgid(found.pw_gid)
         os.setuid(found.pw_uid)
     except OSError as error:
-        raise RookeryError(Cause.DENIED, f"site.user: cannot become {user}: {error.strerror}") from error
+        raise RookeryError(
+            Cause.DENIED, f"site.user: cannot become {user}: {error.strerror}; start as root, or as {user}"
+        ) from error
     os.environ["HOME"] = found.pw_dir
 
 

@@ -76,11 +76,13 @@ def refuse_in_use(folder: Path) -> None:
     """Raises RookeryError unless `folder` does not exist yet or is an empty folder."""
     if folder.is_symlink() or folder.exists():
         if not folder.is_dir():
-            raise RookeryError(Cause.EXISTS, f"{folder} exists and is not a folder")
+            raise RookeryError(Cause.EXISTS, f"{folder} exists and is not a folder; give another name")
         found = sorted(entry.name for entry in folder.iterdir())
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            raise RookeryError(Cause.EXISTS, f"{folder} is in use: it holds {found[0]}{more}")
+            raise RookeryError(
+                Cause.EXISTS, f"{folder} is in use: it holds {found[0]}{more}; give a folder that is empty or not there"
+            )
 
 
 def make_folders(folder: Path) -> Site:

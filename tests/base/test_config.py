@@ -71,11 +71,11 @@ lifetime = 5
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[smtp]\nmessage_sise = 1", "rookery.toml:2: smtp.message_sise: unknown; did you mean message_size?"),
-        ("[smpt]\n", "rookery.toml:1: smpt: unknown; did you mean smtp?"),
-        ("message_size = 1", "rookery.toml:1: message_size: unknown; did you mean smtp.message_size?"),
-        ("[imap]\nlifetime = 1", "rookery.toml:2: imap.lifetime: unknown; did you mean queue.lifetime?"),
-        ("[imap]\nqqqq = 1", "rookery.toml:2: imap.qqqq: unknown; see docs/settings.md"),
+        ("[smtp]\nmessage_sise = 1", "rookery.toml:2: smtp.message_sise: found an unknown setting, did you mean message_size?"),
+        ("[smpt]\n", "rookery.toml:1: smpt: found an unknown section, did you mean smtp?"),
+        ("message_size = 1", "rookery.toml:1: message_size: found an unknown setting, did you mean smtp.message_size?"),
+        ("[imap]\nlifetime = 1", "rookery.toml:2: imap.lifetime: found an unknown setting, did you mean queue.lifetime?"),
+        ("[imap]\nqqqq = 1", "rookery.toml:2: imap.qqqq: found an unknown setting, see docs/settings.md for those there are"),
         ("smtp = 1", "rookery.toml:1: smtp: found 1, expected a table, [smtp]"),
         ("[smtp]\na b", "rookery.toml:2: found a b, not TOML: Expected '=' after a key in a key/value pair"),
         ("[log]\nlevels = { smtp = 1 }", "rookery.toml:2: log.levels: found { smtp = 1 }, expected a table, each value one of "

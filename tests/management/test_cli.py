@@ -46,6 +46,30 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert run("demo", "d") == 8
 
 
+@pytest.mark.parametrize(
+    ("what", "options"),
+    [
+        ("account change a@b.test", "--name, --quota, --messages, --admin"),
+        ("domain change b.test", "--add-alias or --remove-alias"),
+        ("group change a@b.test", "--add, --remove or --name"),
+    ],
+)
+def test_a_change_of_nothing_names_its_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, options: str
+) -> None:
+    assert run("--site", str(tmp_path), *what.split()) == 2
+    assert f"nothing to change: give {options}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_init_shows_canonical_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("init", str(tmp_path / "site"), "--domain", "X.TEST.", "--hostname", "Mail.X.test") == 0
+    assert "account add NAME@x.test --password" in capsys.readouterr().out
+    assert run("--site", str(tmp_path / "site"), "account", "add", "a@y.test", "--password-file", __file__) == 1
+    assert capsys.readouterr().err == (
+        "rookery: there is no domain y.test; add it with `rookery domain add`, or see `rookery domain list`\n"
+    )
+
+
 def test_every_family_is_in_the_tree_once() -> None:
     command_tree()
     names = [group.name for group in command_tree().registered_groups]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rookery.base import log
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.management.operations.accounts import (
@@ -105,3 +106,22 @@ async def test_delivery_ids_are_not_forgotten_while_a_snapshot_needs_them(
 async def test_a_site_is_opened_once(parts: Parts) -> None:
     with pytest.raises(RookeryError, match="in use by process"):
         await Parts.open(parts.site, parts.config)
+
+
+async def test_stopping_right_after_a_login_waits_for_the_new_hash(tmp_path: Path, clock: ManualClock) -> None:
+    site = make_folders(tmp_path / "site")
+    write_config(site, {"site.domain": "example.test"})
+    opened = await Parts.open(*open_site(site.folder), clock=clock)
+    await add_domain(opened, "example.test")
+    await add_account(opened, ALICE, "{SSHA}5dFHPVES437byFNldXbyskNEmv1WzWER")
+    before = dict(log.counts())
+    await opened.authenticator.check_password(ALICE, "secret", protocol="imap", peer="192.0.2.1", session="s")
+    await opened.close()
+    assert log.counts().get(("auth", "rehash-failed"), 0) == before.get(("auth", "rehash-failed"), 0)
+    opened = await Parts.open(*open_site(site.folder), clock=clock)
+    record = opened.directory.account(ALICE)
+    assert record is not None
+    have = opened.directory.credentials(record.account)
+    await opened.close()
+    assert have is not None
+    assert [row.data.startswith("{ARGON2ID}") for row in have.rows] == [True]

@@ -97,3 +97,18 @@ def test_the_unit_is_hardened() -> None:
         "RuntimeDirectory=rookery",
     ):
         assert f"\n{line}\n" in text
+
+
+@pytest.mark.parametrize("user", ["foo;bar", "", "a b", "1st", "-x", "Rookery", "a" * 32, "a\nExecStart=/bin/sh", "%i"])
+def test_a_unit_for_no_user_name(user: str) -> None:
+    with pytest.raises(RookeryError, match="expected the name of a system user") as caught:
+        unit_text(program=Path("/opt/rookery/bin/rookery"), user=user)
+    assert caught.value.cause is Cause.INVALID
+
+
+@pytest.mark.parametrize(
+    "path", ["bin/rookery", "/opt/my mail/rookery", "/opt/%h", "/opt/$HOME", "/opt/a;b", '/o"', "/\n"]
+)
+def test_a_unit_for_no_path(path: str) -> None:
+    with pytest.raises(RookeryError, match="cannot stand in a unit"):
+        unit_text(program=Path(path), user="rookery")

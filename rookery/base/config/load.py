@@ -69,7 +69,8 @@ class _Reading:
     def config(self, tree: dict[str, object]) -> tuple[Config, list[Problem]]:
         sections = section_types()
         for name in tree.keys() - sections.keys():
-            self._unknown(name, name, [*sections, *(row.key for row in SETTINGS)])
+            what = "section" if isinstance(tree[name], dict) else "setting"
+            self._unknown(what, name, name, [*sections, *(row.key for row in SETTINGS)])
         made = {name: self._section(name, kind, tree.get(name, {})) for name, kind in sections.items()}
         return make_config(made), sorted(self._problems, key=lambda problem: problem.line)
 
@@ -79,7 +80,7 @@ class _Reading:
             return kind()
         rows = {row.name: row for row in SETTINGS if row.section == section}
         for name in found.keys() - rows.keys():
-            self._unknown(f"{section}.{name}", str(name), list(rows))
+            self._unknown("setting", f"{section}.{name}", str(name), list(rows))
         values = {}
         for name, row in rows.items():
             if name not in found:
@@ -93,13 +94,13 @@ class _Reading:
     def _wrong(self, key: str, found: object, expected: str) -> None:
         self._problems.append(Problem(self._file, self._line(key), key, _shown(found), f"expected {expected}"))
 
-    def _unknown(self, key: str, name: str, known: list[str]) -> None:
+    def _unknown(self, what: str, key: str, name: str, known: list[str]) -> None:
         from difflib import get_close_matches  # slow to import, and only needed here
 
         # a setting written outside its section is told where it belongs
         near = get_close_matches(name, known, 1, 0.6) or [row.key for row in SETTINGS if row.name == name][:1]
-        expected = f"unknown; did you mean {near[0]}?" if near else "unknown; see docs/settings.md"
-        self._problems.append(Problem(self._file, self._line(key), key, "", expected))
+        expected = f"did you mean {near[0]}?" if near else "see docs/settings.md for those there are"
+        self._problems.append(Problem(self._file, self._line(key), key, f"an unknown {what}", expected))
 
     def _line(self, key: str) -> int:
         return self._lines.get(key) or self._lines.get(key.rpartition(".")[0], 0)

@@ -10,7 +10,7 @@ import typer
 from rookery.base.config.kinds import parse_size
 from rookery.base.errors import Cause, RookeryError
 from rookery.management.cli.main import Context
-from rookery.management.cli.output import amount, complain, limit, moment, pairs, table, write, write_json
+from rookery.management.cli.output import amount, complain, limit, moment, need_any, pairs, table, write, write_json
 from rookery.management.client import Client
 from rookery.management.operations import accounts
 from rookery.management.operations.accounts import AccountRow, ImportLine, ImportRefusal
@@ -57,11 +57,12 @@ def read_password(file: str) -> str:
             with Path(file).open("rb") as opened:
                 data = opened.readline(PASSWORD_LIMIT + 2)
     except OSError as error:
-        raise RookeryError(Cause.NOT_FOUND, f"{file}: {error.strerror or error}") from error
+        what = f"{file}: {error.strerror or error}; give a file whose first line is the password, or - to type it"
+        raise RookeryError(Cause.NOT_FOUND, what) from error
     try:
         password = data.rstrip(b"\r\n").decode()
     except UnicodeDecodeError as error:
-        raise RookeryError(Cause.INVALID, f"{file}: a password is UTF-8 text") from error
+        raise RookeryError(Cause.INVALID, f"{file}: the first line is not UTF-8, as a password must be") from error
     if not password:
         raise RookeryError(Cause.INVALID, f"{file}: the first line is empty; a password is expected there")
     return password
@@ -221,6 +222,9 @@ def change(
     json: Json = False,
 ) -> None:
     """Change name, quota, or whether it may log in."""
+    need_any(
+        "--name, --quota, --messages, --admin, --no-admin, --enable or --disable", name, quota, messages, admin, enabled
+    )
     row = _client(context).call(
         accounts.change_account,
         address,

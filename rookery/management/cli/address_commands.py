@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from rookery.management.cli.main import Context
-from rookery.management.cli.output import moment, pairs, table, write, write_json
+from rookery.management.cli.output import moment, need_any, pairs, table, write, write_json
 from rookery.management.client import Client
 from rookery.management.operations import aliases, domains
 from rookery.management.operations.aliases import AliasView, GroupView
@@ -71,6 +71,7 @@ def domain_change(
     json: Json = False,
 ) -> None:
     """Give a domain other names, under which every address of it exists too."""
+    need_any("--add-alias or --remove-alias", add_alias, remove_alias)
     call = _client(context).call(domains.change_domain, name, add_alias=add_alias, remove_alias=remove_alias)
     _write_domain(call, json)
 
@@ -193,6 +194,7 @@ def group_change(
     json: Json = False,
 ) -> None:
     """Add and remove members, or change its name."""
+    need_any("--add, --remove or --name", add, remove, name)
     call = _client(context).call(aliases.change_group, address, name=name, add=add, remove=remove)
     _write_group(call, json)
 

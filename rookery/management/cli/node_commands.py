@@ -98,7 +98,7 @@ def trace(
             told = f", told {recipient.text}" if recipient.text else ""
             write(f"message {message.message} to {recipient.address}: {recipient.state}{told}")
     if not found.lines and not found.messages:
-        complain(f"nothing is known of {ident}")
+        complain(f"nothing is known of {ident}; if the log was rotated since, give the older one: --log FILE")
         raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import typer
 
 from rookery.base.config.kinds import show_size
 
@@ -16,6 +17,12 @@ def write(text: str = "") -> None:
 def complain(text: str) -> None:
     for line in text.split("\n"):
         sys.stderr.write(f"rookery: {line}\n")
+
+
+def need_any(options: str, *given: object) -> None:
+    """A change that changes nothing is a slip of the hand. Raises typer.BadParameter naming `options`."""
+    if all(value is None or value == [] for value in given):
+        raise typer.BadParameter(f"nothing to change: give {options}")
 
 
 def write_json(value: object) -> None:

@@ -21,8 +21,9 @@ def init(
     from rookery.management.operations.init import initialise
 
     made = initialise(folder, domain=domain, hostname=hostname, port_offset=port_offset)
+    config, _ = made.load()
     write(f"The site is in {made.folder}. Next:")
-    write(f"  rookery --site {made.folder} account add NAME@{domain} --password-file -")
+    write(f"  rookery --site {made.folder} account add NAME@{config.site.domain} --password-file -")
     write(f"  rookery --site {made.folder} serve")
 
 

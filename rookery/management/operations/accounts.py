@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rookery.base.config.kinds import parse_size
-from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.errors import Refusal, RookeryError
 from rookery.base.ids import account_from_text, account_text
 from rookery.management.operations.registry import operation
 
@@ -90,9 +90,11 @@ def _secret(password: str) -> "Secret":
 
 
 def _need(parts: "Parts", address: str) -> "AccountRecord":
+    from rookery.distribution.directory.rules import no_account, refused
+
     found = parts.directory.account(address)
     if found is None:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no account {address[:200]}")
+        raise refused(no_account(address))
     return found
 
 
@@ -145,7 +147,7 @@ async def import_accounts(parts: "Parts", lines: Sequence[ImportLine]) -> list[I
             refused.append(ImportRefusal(line.line, line.address, f"quota {line.quota!r}: {error}"))
             continue
         if not line.password:
-            refused.append(ImportRefusal(line.line, line.address, "a password or hash is missing"))
+            refused.append(ImportRefusal(line.line, line.address, "the second column, a password or a hash, is empty"))
             continue
         made = AccountLine(
             line.address, _secret(line.password), size_limit=size, message_limit=parts.config.quota.messages

@@ -51,7 +51,7 @@ async def list_aliases(parts: "Parts", domain: str | None = None) -> list[AliasV
 async def show_alias(parts: "Parts", address: str) -> AliasView:
     found = parts.directory.alias(address)
     if found is None:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no alias {address[:200]}")
+        raise RookeryError(Cause.NOT_FOUND, f"there is no alias {address[:320]}; see `rookery alias list`")
     return _alias(found)
 
 
@@ -88,7 +88,7 @@ async def list_groups(parts: "Parts", domain: str | None = None) -> list[GroupVi
 async def show_group(parts: "Parts", address: str) -> GroupView:
     found = parts.directory.group(address)
     if found is None:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no group {address[:200]}")
+        raise RookeryError(Cause.NOT_FOUND, f"there is no group {address[:320]}; see `rookery group list`")
     return _group(found)
 
 

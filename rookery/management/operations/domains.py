@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from rookery.base.errors import Cause, RookeryError
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -38,9 +37,11 @@ async def list_domains(parts: "Parts") -> list[DomainView]:
 
 @operation("domain.show")
 async def show_domain(parts: "Parts", name: str) -> DomainView:
+    from rookery.distribution.directory.rules import no_domain, refused
+
     found = parts.directory.domain(name)
     if found is None:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no domain {name[:200]}")
+        raise refused(no_domain(name))
     return _view(parts, found)
 
 

@@ -46,7 +46,7 @@ def _make(folder: Path, domain: str, hostname: str, port_offset: int, settings: 
     try:
         site = make_folders(folder)
     except OSError as error:
-        raise RookeryError(Cause.DENIED, f"{folder}: {error.strerror or error}") from error
+        raise RookeryError(Cause.DENIED, f"{folder} cannot be made: {error.strerror or error}") from error
     given = {"site.domain": domain, "site.hostname": hostname, "listen.port_offset": port_offset}
     write_config(site, given | dict(settings))
     names = [hostname] if hostname == domain else [hostname, domain]

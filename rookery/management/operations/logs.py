@@ -26,7 +26,7 @@ async def log_levels(parts: "Parts") -> list[ComponentLevel]:
 async def set_log_level(parts: "Parts", component: str, level: str) -> None:
     """Until the next start or reload. Raises INVALID for a component or level that does not exist."""
     if component not in log.levels():
-        raise RookeryError(Cause.INVALID, f"nothing logs as {component!r}; there are {', '.join(log.levels())}")
+        raise RookeryError(Cause.INVALID, f"nothing logs as {component!r}; give one of {', '.join(log.levels())}")
     if level.upper() not in log.Level.__members__:
-        raise RookeryError(Cause.INVALID, f"{level!r} is not a level; there are debug, info, warning, error")
+        raise RookeryError(Cause.INVALID, f"{level!r} is not a level; give debug, info, warning or error")
     log.set_level(component, log.Level[level.upper()])

@@ -83,7 +83,9 @@ async def list_queue(
     if state is not None:
         if state.upper() not in State.__members__ or not State[state.upper()].open:
             states = ", ".join(known.name.lower() for known in State if known.open)
-            raise RookeryError(Cause.INVALID, f"{state[:40]!r} is no state of a waiting recipient; there are {states}")
+            raise RookeryError(
+                Cause.INVALID, f"{state[:40]!r} is no state of a waiting recipient; give one of {states}"
+            )
         wanted = State[state.upper()]
     found = await parts.queue_control.list(QueueFilter(wanted, sender, recipient, after), PAGE)
     return [view(report) for report in found]

@@ -14,6 +14,7 @@ is copied, and so is everything by a restore: two sites never share a file that 
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,27 +140,45 @@ def _finish(parts: "Parts", target: Site, began: int) -> SnapshotMark:
 
 
 def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
-    """Make `folder` (must not exist or be empty) a site from a snapshot. Raises NOT_FOUND, EXISTS, DISK_FULL."""
+    """Make `folder` (must not exist or be empty) a site from a snapshot. Raises NOT_FOUND, EXISTS, INVALID, DISK_FULL."""
     mark_file = snapshot_folder / MARK
     if not mark_file.is_file():
-        raise RookeryError(Cause.NOT_FOUND, f"{snapshot_folder} is no whole snapshot: it has no {MARK}")
-    mark = msgspec.json.decode(mark_file.read_bytes(), type=SnapshotMark)
-    refuse_in_use(folder)
+        raise RookeryError(
+            Cause.NOT_FOUND,
+            f"{snapshot_folder} is no whole snapshot: it has no {MARK}; give a folder that `rookery snapshot` made",
+        )
     try:
+        mark = msgspec.json.decode(mark_file.read_bytes(), type=SnapshotMark)
+    except msgspec.MsgspecError as error:
+        raise RookeryError(Cause.INVALID, f"{mark_file}: {error}") from error
+    refuse_in_use(folder)
+    if folder.resolve().is_relative_to(snapshot_folder.resolve()):
+        raise RookeryError(Cause.INVALID, f"{folder} is inside the snapshot; give a folder elsewhere")
+    try:
+        folders, files = _contents(snapshot_folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for parent, folders, files in os.walk(snapshot_folder):
-            into = folder / Path(parent).relative_to(snapshot_folder)
-            for name in folders:
-                (into / name).mkdir(mode=0o700)
-            for name in files:
-                if name not in (MARK, CONFIG_NAME):
-                    _copy(Path(parent) / name, into / name)
+        for name in folders:
+            (folder / name).mkdir(mode=0o700)
+        for name in files:
+            if name not in (MARK, CONFIG_NAME):
+                _copy(snapshot_folder / name, folder / name)
         # settings come last: a folder in which the copying was interrupted is no site
         _copy(snapshot_folder / CONFIG_NAME, folder / CONFIG_NAME)
         sync_folders(folder)
     except OSError as error:
         raise _translated(error, folder) from error
     return mark
+
+
+def _contents(snapshot_folder: Path) -> tuple[list[str], list[str]]:
+    """Its folders, outer ones first, and its files, relative. Raises INVALID for what leads out of it or never ends."""
+    folders, files = [], []
+    for path in sorted(snapshot_folder.rglob("*")):
+        kind = path.lstat().st_mode
+        if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
+            raise RookeryError(Cause.INVALID, f"{path} is a link or a device; a snapshot holds files and folders only")
+        (folders if stat.S_ISDIR(kind) else files).append(str(path.relative_to(snapshot_folder)))
+    return folders, files
 
 
 def _translated(error: OSError, folder: Path) -> RookeryError:

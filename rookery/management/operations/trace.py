@@ -52,13 +52,18 @@ def read_lines(path: Path) -> Iterator[str]:
             for line in file:
                 yield line.rstrip("\n")
     except OSError as error:
-        raise RookeryError(Cause.NOT_FOUND, f"{path}: {error.strerror or error}") from error
+        raise RookeryError(
+            Cause.NOT_FOUND, f"{path}: {error.strerror or error}; give the log with --log FILE, or - for standard input"
+        ) from error
 
 
 def search(ident: str, lines: Callable[[], Iterable[str]]) -> Trace:
     """`lines` is called twice: once to learn which ids are tied to the one asked for, once for the answer."""
     if not _ID.fullmatch(ident):
-        raise RookeryError(Cause.INVALID, f"{ident[:80]!r} is no id; ids are those of log lines and Received headers")
+        raise RookeryError(
+            Cause.INVALID,
+            f"{ident[:80]!r} is no id; give one of a log line or a Received header, a Message-ID or an address",
+        )
     sessions, messages = set[str](), set[str]()
     for line in lines():
         if ident in line and len(sessions) + len(messages) < TIED_LIMIT:
