@@ -24,7 +24,7 @@ def as_client(line: bytes) -> list[bytes | tuple[bytes, bytes]]:
     """One response in the shape in which imaplib hands it on: pairs of text and literal, then the rest."""
     assert line.startswith(b"* ")
     assert line.endswith(b"\r\n")
-    line = line[2:-2].replace(b" FETCH (", b" (", 1)
+    line = re.sub(rb"^(\d+) FETCH \(", rb"\1 (", line[2:-2])
     parts: list[bytes | tuple[bytes, bytes]] = []
     pos = 0
     while (found := _LITERAL.search(line, pos)) is not None:
