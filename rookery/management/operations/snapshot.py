@@ -140,7 +140,7 @@ def _finish(parts: "Parts", target: Site, began: int) -> SnapshotMark:
 
 
 def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
-    """Make `folder` (must not exist or be empty) a site from a snapshot. Raises NOT_FOUND, EXISTS, INVALID, DISK_FULL."""
+    """Make `folder` (must not exist or be empty) a site from a snapshot. Raises NOT_FOUND, EXISTS, INVALID."""
     mark_file = snapshot_folder / MARK
     if not mark_file.is_file():
         raise RookeryError(
@@ -172,7 +172,8 @@ def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
 
 def _contents(snapshot_folder: Path) -> tuple[list[str], list[str]]:
     """Its folders, outer ones first, and its files, relative. Raises INVALID for what leads out of it or never ends."""
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[str] = []
     for path in sorted(snapshot_folder.rglob("*")):
         kind = path.lstat().st_mode
         if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
