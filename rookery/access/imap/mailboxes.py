@@ -1,9 +1,10 @@
 """Commands about mailboxes by name: CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS (RFC 9051 section 6.3)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from functools import partial
 
 from rookery.access.imap.aside import aside
-from rookery.access.imap.listing import Row, list_rows, lsub_rows
+from rookery.access.imap.listing import Listing, Row, list_rows, lsub_rows
 from rookery.access.imap.session import Session
 from rookery.base.errors import Cause, RookeryError
 from rookery.storage.values import INBOX, SEPARATOR, Mailbox, SpecialUse
@@ -81,39 +82,44 @@ async def list_mailboxes(session: Session, command: List) -> bytes:
         return b"OK List completed"
     account, utf8 = session.account, session.engine.utf8
     mailboxes, subscriptions, rev2 = account.mailboxes(), account.subscriptions(), session.rev2
-    if _is_long(mailboxes, subscriptions, len(command.patterns)):
-        rows = await aside(lambda: list_rows(command, mailboxes, subscriptions, rev2=rev2))
-    else:
-        rows = list_rows(command, mailboxes, subscriptions, rev2=rev2)
-    lines: list[bytes] = []
-    for row in rows:
-        lines.append(_line(row, utf8=utf8))
-        if ListReturn.STATUS in command.returns and row.mailbox is not None:
-            lines.append(await _status(session, row.mailbox, row.name, command.status))
-        if len(lines) >= ANSWER_ROWS:
-            session.write(b"".join(lines))
-            lines = []
-            await session.turn()
-    session.send(b"".join(lines))
+    make = partial(list_rows, command, mailboxes, subscriptions, rev2=rev2)
+    async for rows in _answers(session, make, mailboxes, subscriptions, len(command.patterns)):
+        lines: list[bytes] = []
+        for row in rows:
+            lines.append(_line(row, utf8=utf8))
+            if ListReturn.STATUS in command.returns and row.mailbox is not None:
+                lines.append(await _status(session, row.mailbox, row.name, command.status))
+        session.write(b"".join(lines))
     return b"OK List completed"
-
-
-def _is_long(mailboxes: Sequence[Mailbox], subscriptions: Collection[str], patterns: int) -> bool:
-    octets = sum(len(mailbox.name) for mailbox in mailboxes) + sum(map(len, subscriptions))
-    return octets * patterns > AT_ONCE
 
 
 async def lsub(session: Session, command: Lsub) -> bytes:
     account, utf8 = session.account, session.engine.utf8
     mailboxes, subscriptions = account.mailboxes(), account.subscriptions()
-    if _is_long(mailboxes, subscriptions, 1):
-        rows = await aside(lambda: lsub_rows(command, mailboxes, subscriptions))
-    else:
-        rows = lsub_rows(command, mailboxes, subscriptions)
-    for at in range(0, len(rows), ANSWER_ROWS):
-        session.write(b"".join([_line(row, utf8=utf8, lsub=True) for row in rows[at : at + ANSWER_ROWS]]))
-        await session.turn()
+    make = partial(lsub_rows, command, mailboxes, subscriptions)
+    async for rows in _answers(session, make, mailboxes, subscriptions, 1):
+        session.write(b"".join([_line(row, utf8=utf8, lsub=True) for row in rows]))
     return b"OK Lsub completed"
+
+
+async def _answers(
+    session: Session,
+    make: Callable[[], Listing],
+    mailboxes: Sequence[Mailbox],
+    subscriptions: Collection[str],
+    patterns: int,
+) -> AsyncIterator[list[Row]]:
+    """The rows of an answer, some at a time. Many names are gone through aside, a slice in each turn there."""
+    octets = sum(len(mailbox.name) for mailbox in mailboxes) + sum(map(len, subscriptions))
+    long = octets * patterns > AT_ONCE
+    listing = await aside(make) if long else make()
+    some = partial(listing.patterns.some, listing.names)
+    more = True
+    while more:
+        names, more = await aside(some) if long else some()
+        for at in range(0, len(names), ANSWER_ROWS):
+            yield [listing.row(name) for name in names[at : at + ANSWER_ROWS]]
+            await session.turn()
 
 
 def _line(row: Row, *, utf8: bool, lsub: bool = False) -> bytes:

@@ -23,7 +23,7 @@ def _box(name: str, use: SpecialUse | None = None) -> Mailbox:
 
 
 def _names(command: List, boxes: list[str], subscribed: tuple[str, ...] = ()) -> dict[str, tuple[tuple[str, ...], ...]]:
-    rows = list_rows(command, [_box(name) for name in boxes], subscribed, rev2=False)
+    rows = list_rows(command, [_box(name) for name in boxes], subscribed, rev2=False).rows()
     return {row.name: (row.attributes, row.children_with) for row in rows}
 
 
@@ -61,16 +61,16 @@ def test_recursive_match_tells_of_children() -> None:
 
 def test_special_use_selection() -> None:
     command = List("", ("*",), frozenset({ListSelect.SPECIAL_USE}), extended=True)
-    rows = list_rows(command, [_box("a"), _box("b/Sent", SpecialUse.SENT)], (), rev2=False)
+    rows = list_rows(command, [_box("a"), _box("b/Sent", SpecialUse.SENT)], (), rev2=False).rows()
     assert [(row.name, row.attributes) for row in rows] == [("b/Sent", ("\\HasNoChildren", "\\Sent"))]
 
 
 def test_lsub_implies_levels_for_a_last_percent() -> None:
     """RFC 3501 section 6.3.9."""
     boxes, subscribed = [_box("foo"), _box("foo/bar")], ("foo/bar", "gone")
-    rows = lsub_rows(Lsub("", "%"), boxes, subscribed)
+    rows = lsub_rows(Lsub("", "%"), boxes, subscribed).rows()
     assert [(row.name, row.attributes) for row in rows] == [("foo", ("\\Noselect",)), ("gone", ("\\Noselect",))]
-    assert [row.name for row in lsub_rows(Lsub("", "*"), boxes, subscribed)] == ["foo/bar", "gone"]
+    assert [row.name for row in lsub_rows(Lsub("", "*"), boxes, subscribed).rows()] == ["foo/bar", "gone"]
 
 
 async def test_the_usual_mailboxes(world: World) -> None:
