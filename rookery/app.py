@@ -372,6 +372,7 @@ def imap_settings(config: Config) -> ImapSettings:
     return ImapSettings(
         idle_timeout=config.imap.idle,
         login_timeout=config.imap.idle_before_login,
+        sessions=config.imap.sessions,
         append_limit=config.smtp.message_size,
     )
 

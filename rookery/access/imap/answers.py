@@ -22,6 +22,7 @@ _ANSWERS: dict[Cause, tuple[bytes, bytes]] = {
 }
 
 TRY_CREATE = (b"TRYCREATE", b"No such mailbox")
+SESSIONS_LIMITED = (b"LIMIT", b"Too many sessions of this account, end some of them first")
 LOGIN_LIMITED = (b"UNAVAILABLE", b"Too many failed logins, try again later")
 WHAT_LIMIT = 200  # characters of a refusal's own words
 
@@ -52,5 +53,7 @@ def no_login(cause: Cause) -> bytes:
 
 def no_open(cause: Cause) -> bytes:
     """After a login that was right, for an account whose mail cannot be reached."""
+    if cause is Cause.TOO_MANY:
+        return b"NO [%b] %b" % SESSIONS_LIMITED
     code, text = _ANSWERS[Cause.UNAVAILABLE if cause is Cause.NOT_FOUND else cause]
     return b"NO [%b] %b" % (code, text)

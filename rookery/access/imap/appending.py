@@ -1,7 +1,9 @@
 """APPEND (RFC 9051 section 6.3.12): the message streams into the store as it arrives and becomes visible at the end."""
 
 import errno
+import re
 
+from rookery.access.heads import HEAD_LIMIT
 from rookery.access.imap import answers
 from rookery.access.imap.flags import parse_flags
 from rookery.access.imap.session import Appending, Session, log
@@ -10,6 +12,8 @@ from rookery.base.numberset import NumberSet
 from rookery.wire.imap import responses
 from rookery.wire.imap.commands import Append
 from rookery.wire.imap.events import LiteralStart
+
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 
 def announced(session: Session, event: LiteralStart) -> None:
@@ -51,11 +55,23 @@ def chunk(session: Session, data: bytes) -> None:
     appending = session.appending
     if appending is None or appending.failed is not None:
         return
+    if appending.tail is not None and _header(appending, data) > HEAD_LIMIT:
+        appending.fail(Refusal(Cause.TOO_BIG, f"a header has at most {HEAD_LIMIT} octets"))
+        return
     try:
         appending.staging.write(data)
     except OSError as error:
-        cause = Cause.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Cause.UNAVAILABLE
-        appending.failed = Refusal(cause)
+        appending.fail(Refusal(Cause.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Cause.UNAVAILABLE))
+
+
+def _header(appending: Appending, data: bytes) -> int:
+    """Octets of the header, now that `data` has come behind the rest of it."""
+    tail = appending.tail or b""
+    text = tail + data
+    end = _EMPTY_LINE.search(text)
+    appending.head += (len(text) if end is None else end.start() + 1) - len(tail)
+    appending.tail = text[-2:] if end is None else None
+    return appending.head
 
 
 async def done(session: Session) -> bytes:

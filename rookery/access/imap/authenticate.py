@@ -3,7 +3,7 @@
 from rookery.access import login as access_login
 from rookery.access.imap import answers
 from rookery.access.imap.capabilities import capabilities
-from rookery.access.imap.session import Session
+from rookery.access.imap.session import Session, log
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory.values import AccountRecord
@@ -54,6 +54,7 @@ async def _welcome(session: Session, record: AccountRecord) -> bytes:
     try:
         await session.log_in(record)
     except RookeryError as error:
+        log.refused("not-opened", error.refusal, session=session.id, account=record.address)
         return answers.no_open(error.cause)
     return b"OK [%b] Logged in" % responses.capability(capabilities(session))
 

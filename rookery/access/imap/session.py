@@ -49,15 +49,26 @@ class Gone(Exception):
 
 
 class Appending:
-    """The message of an APPEND that is arriving. `failed`: why it cannot be kept; the rest is read past."""
+    """The message of an APPEND that is arriving. `failed`: why it cannot be kept; the rest is read past.
 
-    __slots__ = ("command", "failed", "mailbox", "staging")
+    `head`: octets of its header so far; `tail`: the last of them, in which the empty line may have begun, None once
+    that has come.
+    """
+
+    __slots__ = ("command", "failed", "head", "mailbox", "staging", "tail")
 
     def __init__(self, command: Append, mailbox: int, staging: Staging) -> None:
         self.command = command
         self.mailbox = mailbox
         self.staging = staging
         self.failed: Refusal | None = None
+        self.head = 0
+        self.tail: bytes | None = b"\n"
+
+    def fail(self, refusal: Refusal) -> None:
+        """What has come of it is given back at once."""
+        self.failed = refusal
+        self.staging.discard()
 
     def discard(self) -> None:
         self.staging.discard()
@@ -141,8 +152,15 @@ class Session:
     # --- login and logout --------------------------------------------------------------------------------------------
 
     async def log_in(self, record: AccountRecord) -> None:
-        """From now on in the authenticated state. Raises RookeryError when the mailbox cannot be opened."""
-        self._account = await self.services.store.open_account(record.account)
+        """From now on in the authenticated state. Raises RookeryError when the mailbox cannot be opened.
+
+        TOO_MANY: the account has as many sessions as it may. Whoever holds it open is counted, in all listeners.
+        """
+        account = await self.services.store.open_account(record.account)
+        if account.holders > self.services.settings.sessions:
+            account.release()
+            raise RookeryError(Cause.TOO_MANY, "sessions of one account")
+        self._account = account
         self.user = record.address
         self.sasl = None
         self.engine.log_in()

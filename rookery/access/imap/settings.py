@@ -9,4 +9,5 @@ class ImapSettings:
 
     idle_timeout: float = 1800.0
     login_timeout: float = 60.0
+    sessions: int = 200  # of one account at the same time
     append_limit: int = 50_000_000  # octets of one message

@@ -171,6 +171,7 @@ class Imap:
         DURATION, 30 * MINUTE, "A silent connection is closed after this (RFC 9051 section 5.4: not below 30m)."
     )
     idle_before_login: float = setting(DURATION, 1 * MINUTE, "The same before the login.")
+    sessions: int = setting(count(1, 100_000), 200, "Sessions of one account at the same time, from all its addresses.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,11 @@
 """APPEND: what is answered, when the message is refused, and that OK means kept."""
 
+import asyncio
 from pathlib import Path
 
+import pytest
+
+from rookery.access.heads import HEAD_LIMIT
 from rookery.access.imap import ImapSettings
 from tests.access.imap.support import World, make_world, message
 
@@ -46,6 +50,25 @@ async def test_a_message_that_is_too_large_is_refused_at_its_start(tmp_path: Pat
         assert (await client.line()).startswith(b"a NO [TOOBIG]")
         assert (await client.append("INBOX", b"x" * 2000)).startswith(b"NO [TOOBIG]")
         assert (await client.append("INBOX", b"x" * 1000)).startswith(b"OK")
+
+
+@pytest.mark.parametrize("piece", [1000, 65_537])
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n"])
+async def test_a_header_has_a_limit_and_a_body_has_none(world: World, end: bytes, piece: int) -> None:
+    """As for SMTP. The message is read to its end, and nothing of it is held meanwhile."""
+    client = await world.login()
+    most = b"X: " + b"y" * (HEAD_LIMIT - 3 - len(end) // 2)
+    for head, answer in ((most, b"OK"), (most + b"y", b"NO [TOOBIG] Too big: a header has at most 262144 octets")):
+        data = head + end + b"x" * 300_000
+        client.send(b"a APPEND INBOX {%d+}\r\n" % len(data))
+        for at in range(0, len(data), piece):
+            client.send(data[at : at + piece])
+            await asyncio.sleep(0)
+        client.send(b"\r\n")
+        (line,) = await client.until(b"a")
+        assert line.startswith(answer)
+    assert world.store.blobs._area.in_memory == 0
+    assert (await client.append("INBOX", b"\r\n" + b"x" * 300_000)).startswith(b"OK"), "a header may be empty"
 
 
 async def test_quota(world: World) -> None:
