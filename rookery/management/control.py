@@ -60,10 +60,10 @@ class ControlServer:
             if self._connections > CONNECTION_LIMIT:
                 await _answer(writer, Answer(refused=Refusal(Cause.TOO_MANY, "too many commands at once; try again")))
                 return
-            while (line := await reader.readline()).endswith(b"\n"):
+            while (line := await _line(reader)).endswith(b"\n"):
                 await _answer(writer, await self._one(line))
-        except ValueError:  # readline: longer than the limit
-            await _answer(writer, Answer(refused=Refusal(Cause.TOO_BIG, f"a request has at most {LINE_LIMIT} octets")))
+        except RookeryError as error:
+            await _answer(writer, Answer(refused=error.refusal))
         except OSError:
             pass  # the client went away; what it asked for was done or refused
         finally:
@@ -75,7 +75,7 @@ class ControlServer:
             request = msgspec.json.decode(line, type=Request)
             found = by_name(request.operation)
             arguments = msgspec.json.decode(request.arguments, type=found.arguments)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             return Answer(refused=Refusal(Cause.INVALID, str(error)))
         except RookeryError as error:
             return Answer(refused=error.refusal)
@@ -86,6 +86,13 @@ class ControlServer:
             return Answer(refused=error.refusal)
         _log.debug("done", operation=found.name)
         return Answer(result=msgspec.Raw(msgspec.json.encode(result)))
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ValueError:
+        raise RookeryError(Cause.TOO_BIG, f"a request has at most {LINE_LIMIT} octets") from None
 
 
 async def _answer(writer: asyncio.StreamWriter, answer: Answer) -> None:

@@ -16,6 +16,7 @@ from rookery.management.operations import accounts
 from rookery.management.operations.accounts import AccountRow, ImportLine, ImportRefusal
 
 IMPORT_BATCH = 50  # lines of one request; the progress bar moves with each
+LINE_LIMIT = 65_536  # characters of a line of an import
 PASSWORD_LIMIT = 1024  # octets
 LINE_LIMIT = 10_000  # octets of one CSV line
 
@@ -148,7 +149,9 @@ def read_csv(file: Path) -> Iterator[ImportLine | ImportRefusal]:
 
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            for number, line in enumerate(opened, 1):
+            for number, line in enumerate(iter(lambda: opened.readline(LINE_LIMIT), ""), 1):
+                if len(line) == LINE_LIMIT:
+                    raise RookeryError(Cause.INVALID, f"{file}:{number}: a line is longer than {LINE_LIMIT} characters")
                 try:
                     cells = next(csv.reader([line.rstrip("\r\n")], strict=True), [])
                 except csv.Error:

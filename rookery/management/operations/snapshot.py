@@ -95,9 +95,11 @@ def _copy(source: Path, target: Path) -> None:
 
 @operation("snapshot")
 async def snapshot(parts: "Parts", folder: str) -> SnapshotMark:
-    """Make `folder` (absolute; must not exist or be empty) a snapshot. Raises EXISTS, DENIED, DISK_FULL."""
+    """Make `folder` (absolute; must not exist or be empty) a snapshot. Raises INVALID, EXISTS, DENIED, DISK_FULL."""
     import asyncio
 
+    if not os.path.isabs(folder) or "\0" in folder:
+        raise RookeryError(Cause.INVALID, f"{folder!r} is no absolute path")
     site, target, began = parts.site, Site(Path(folder)), int(parts.clock.wall())
     refuse_in_use(target.folder)
     try:
