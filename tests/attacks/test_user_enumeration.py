@@ -78,3 +78,18 @@ async def test_another_scram_setting_does_not_tell_old_accounts_from_names(
         assert {iterations for _, iterations in asked} == {64}
     finally:
         await again.close()
+
+
+async def test_other_names_of_a_domain_tell_nothing(site: Site) -> None:
+    """Salts, delays and identities go by one name, whether the account is there or not."""
+    await site.admin.add_domain_alias("d.test", "d.example")
+    seen = set()
+    for i, user in enumerate(("alice", "nobody")):
+        assert await _salt(site, f"{user}@d.test") == await _salt(site, f"{user}@D.example")
+        waited, steps = len(site.slept), []
+        for n, (authzid, login) in enumerate((("test", "example"), ("example", "test"), ("example", "example"))):
+            message = f"{user}@d.{authzid}\0{user}@d.{login}\0wrong password".encode()
+            steps.append(await _session(site, f"192.0.{i}.{n}").start("PLAIN", message))
+        assert [round(seconds) for seconds in site.slept[waited + 1 :]] == [1, 2]  # one budget for both names
+        seen.add(tuple(steps))
+    assert len(seen) == 1

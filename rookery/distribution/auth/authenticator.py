@@ -20,7 +20,7 @@ from rookery.distribution.auth.abuse import Abuse, AbuseSettings, Guess, network
 from rookery.distribution.auth.hasher import DUMMY, Hasher
 from rookery.distribution.auth.remembered import LIFETIME, Remembered
 from rookery.distribution.directory import acts
-from rookery.distribution.directory.addresses import parse_address
+from rookery.distribution.directory.addresses import Address, parse_address
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.rules_credentials import Refresh
 from rookery.distribution.directory.secrets import prepare, scram_key
@@ -95,9 +95,11 @@ class Authenticator:
         if "@" not in name and (domain := self._directory.default_domain):
             name = f"{name}@{domain}"
         try:
-            return str(parse_address(name)), None
+            address = parse_address(name)
         except RookeryError:
             return name.lower(), None
+        found = self._directory.domain(address.domain)  # an account has one name under all names of its domain
+        return str(Address(address.local, found.name if found is not None else address.domain)), None
 
     def same_account(self, one: str, other: str) -> bool:
         """Whether two login names mean the same account (an authorization identity may be spelt otherwise)."""
