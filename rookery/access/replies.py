@@ -39,7 +39,7 @@ _SPECIAL: dict[Moment, dict[Cause, str]] = {
     },
     Moment.MESSAGE: {},
     Moment.LOGIN: {
-        Cause.DENIED: "538 5.7.11 Passwords need TLS",
+        Cause.DENIED: "535 5.7.8 Nobody may act as somebody else",
         Cause.INVALID: "501 5.5.2 The exchange broke the mechanism's rules",
         Cause.TOO_MANY: "454 4.7.0 Too many failed logins, try again later",
         Cause.BUSY: "454 4.7.0 Busy, try again later",

@@ -54,6 +54,13 @@ async def test_wrong_passwords_end_the_connection(world: World) -> None:
     await client.ended()
 
 
+async def test_an_identity_of_somebody_else(world: World) -> None:
+    client = await world.submission()
+    message = base64.b64encode(f"bob\0alice\0{PASSWORD}".encode())
+    assert await client.say(b"AUTH PLAIN " + message + b"\r\n") == [535]
+    assert "Nobody may act as somebody else" in client.text
+
+
 async def test_a_cancelled_exchange_is_forgotten(world: World) -> None:
     client = await world.submission()
     assert await client.say("AUTH LOGIN\n*\n", 2) == [334, 501]
