@@ -1,4 +1,5 @@
-"""For all tests: journeys are marked by their folder, soaking waits for `-m soak`, and what did not run is told."""
+"""For all tests: journeys are marked by their folder, soaking waits for `-m soak`, passwords are
+hashed cheaply, and what did not run is told."""
 
 import re
 from collections import defaultdict
@@ -6,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import hashes
 
 _HERE = Path(__file__).parent
 
@@ -20,6 +23,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soaking:
         config.hook.pytest_deselected(items=soaking)
         items[:] = kept
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """In this process only: what journeys start costs what it costs."""
+    with hashes.cheap():
+        yield
 
 
 def _skipped(reporter: pytest.TerminalReporter) -> Iterator[tuple[str, str]]:

@@ -76,15 +76,13 @@ MIGRATIONS = (Migration(1, (BLOB_TABLE, "CREATE TABLE pair (name TEXT PRIMARY KE
 
 def test_commits_are_durable_and_whole(tmp_path: Path) -> None:
     def scenario(disk: FaultyDisk) -> None:
-        with faulty_vfs(disk) as vfs:
-            database = SqliteDatabase(disk.root / "test.db", MIGRATIONS, vfs=vfs)
+        with faulty_vfs(disk) as vfs, SqliteDatabase(disk.root / "test.db", MIGRATIONS, vfs=vfs) as database:
             for number in range(4):
                 with database.write() as tx:
                     tx.insert_many("pair", ("name", "value"), [(f"a{number}", number), (f"b{number}", number)])
                 disk.promises.append(number)
                 if number == 2:
                     database.checkpoint()
-            database.close()
 
     def check(folder: Path, promises: Sequence[object]) -> None:
         database = SqliteDatabase(folder / "test.db", MIGRATIONS)
@@ -111,8 +109,7 @@ def _insert(places: Plain) -> Rule[tuple[BlobId, int], BlobId]:
     return Rule("insert", apply)
 
 
-async def _deliver(disk: FaultyDisk, vfs: str) -> None:
-    database = SqliteDatabase(disk.root / "index.db", MIGRATIONS, vfs=vfs)
+async def _deliver(disk: FaultyDisk, database: SqliteDatabase) -> None:
     blobs = BlobStore(disk.root, FaultyFiles(disk))
     plain = Plain()
     rule = _insert(plain)
@@ -125,13 +122,12 @@ async def _deliver(disk: FaultyDisk, vfs: str) -> None:
             staged.release()
     finally:
         await writer.close()
-        database.close()
 
 
 def test_group_commit_keeps_what_it_answered(tmp_path: Path) -> None:
     def scenario(disk: FaultyDisk) -> None:
-        with faulty_vfs(disk) as vfs:
-            asyncio.run(_deliver(disk, vfs))
+        with faulty_vfs(disk) as vfs, SqliteDatabase(disk.root / "index.db", MIGRATIONS, vfs=vfs) as database:
+            asyncio.run(_deliver(disk, database))
 
     def check(folder: Path, promises: Sequence[object]) -> None:
         database = SqliteDatabase(folder / "index.db", MIGRATIONS)

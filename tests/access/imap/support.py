@@ -22,7 +22,7 @@ from rookery.net.stream import Peer
 from rookery.net.wheel import Wheel
 from rookery.storage.gate import Gate
 from rookery.storage.open_account import OpenAccount
-from rookery.storage.store import Store
+from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import Appended
 
 DOMAIN = "d.test"
@@ -196,6 +196,9 @@ class Client:
         await asyncio.wait_for(self.task, 20)
 
 
+SMALL_STORE = StoreSettings(ballast=0)
+
+
 @asynccontextmanager
 async def make_world(
     folder: Path,
@@ -214,7 +217,7 @@ async def make_world(
         hasher=hasher,
         settings=DirectorySettings(scram=True, scram_iterations=64),
     )
-    store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate)
+    store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate, settings=SMALL_STORE)
     authenticator = Authenticator(directory, hasher, clock=clock, settings=AuthSettings(scram=True), sleep=_no_sleep)
     shared = services(store=store, authenticator=authenticator, settings=imap or ImapSettings(), clock=clock, tls=tls)
     world = World(store, directory, shared, clock)

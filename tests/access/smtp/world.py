@@ -26,7 +26,7 @@ from rookery.net.memory import MemoryStream, memory_pipe
 from rookery.net.stream import Peer, Stream
 from rookery.net.wheel import Wheel
 from rookery.storage.gate import Gate
-from rookery.storage.store import Store
+from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import INBOX
 
 DOMAIN = "d.test"
@@ -196,10 +196,13 @@ def plain(login: str, password: str = PASSWORD) -> bytes:
     return base64.b64encode(f"\0{login}\0{password}".encode())
 
 
+SMALL_STORE = StoreSettings(ballast=0)
+
+
 @asynccontextmanager
 async def make_world(folder: Path) -> AsyncIterator[World]:
     clock, gate, hasher = ManualClock(), Gate(), Hasher()
-    store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate)
+    store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate, settings=SMALL_STORE)
     spool = await Spool.open(folder / "spool", clock=clock, gate=gate)
     directory = open_directory(
         folder / "directory.db", clock=clock, gate=gate, hasher=hasher,
