@@ -15,6 +15,7 @@ from pathlib import Path
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
 from rookery.base.log import logger
+from rookery.storage.engine import Transaction
 from rookery.storage.files import File, Files
 from rookery.storage.segments import (
     DEFLATE,
@@ -64,6 +65,8 @@ def no_space(error: OSError) -> RookeryError:
 
 class BlobStore:
     """`known_end(segment)`: how far the index knows the segment; nothing before it is ever cut."""
+
+    with_index = False
 
     def __init__(
         self, folder: Path, files: Files, *, known_end: Callable[[int], int] | None = None, compress: bool = False
@@ -183,6 +186,12 @@ class BlobStore:
         finally:
             file.close()
         return Place(0, HEADER.size, staged.size, IDENTITY)
+
+    def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+        return  # `put_batch` has made them durable
+
+    def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+        return
 
     def seal(self) -> None:
         """Never append to the current segment again."""
@@ -332,6 +341,10 @@ class BlobStore:
 
     def delete_large(self, blob: BlobId) -> None:
         self._forget(self._large / blob.hex())
+
+    def delete_many(self, blobs: Sequence[BlobId]) -> None:
+        for blob in blobs:
+            self.delete_large(blob)
 
     def _forget(self, path: Path) -> None:
         with self._lock:

@@ -5,7 +5,7 @@ translates what it must). Multi-row work goes through the `*_many` members, whic
 fastest there (prepared statement in a loop, `json_each`, `unnest`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -58,18 +58,53 @@ class Transaction(Reader, Protocol):
 
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None: ...
 
+    def take(self, sql: str, *values: Value) -> list[Row]:
+        """As `rows` of one table, for whoever comes first: rows that another transaction has are passed over, those
+        found are this one's until its end.
+        """
+        ...
+
+    def share(self, sql: str, *values: Value) -> list[Row]:
+        """As `rows` of one table; nobody changes or deletes them before the end of this transaction."""
+        ...
+
+    def lock_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
+        """Wait until nobody else changes these rows, in order of their keys; then they are this transaction's. What
+        is read after it is what the others left.
+        """
+        ...
+
+    def announce(self) -> None:
+        """Wake those that `listen` on other nodes, should this transaction commit."""
+        ...
+
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo the block alone when it raises; the exception goes on."""
         ...
 
 
 class Database(Protocol):
-    """One database: exclusive writer, any number of readers."""
+    """One database: exclusive writer, any number of readers.
+
+    A `shared` one has writers on several nodes: then a rule sees what others committed from one statement to the
+    next, unless the database was opened to have one writer at a time, everywhere. `doubts`: commits so far of which
+    nobody knows what became.
+    """
+
+    @property
+    def shared(self) -> bool: ...
+
+    @property
+    def doubts(self) -> int: ...
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Begin now; commit durably at the end of the block, roll back when it raises."""
         ...
 
     def read(self) -> AbstractContextManager[Reader]: ...
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """`wake` is called, on any thread, after announcements of other nodes; some may be lost. Returns the end."""
+        ...
 
     def close(self) -> None: ...

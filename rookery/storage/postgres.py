@@ -9,52 +9,28 @@ import contextlib
 import functools
 import re
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
-from psycopg import errors, sql
-from psycopg.adapt import Loader
-from psycopg.rows import tuple_row
+from psycopg import sql
 
-from rookery.base.errors import Cause
-from rookery.storage.engine import EngineFailed, KeyExists, Row, Transaction, Value
-from rookery.storage.migrations import Migration, current, migrate
+from rookery.base.clock import Clock, SystemClock
+from rookery.base.log import logger
+from rookery.storage.engine import EngineFailed, Row, Transaction, Value
+from rookery.storage.migrations import Migration, migrate
+from rookery.storage.postgres_dial import Connection, Dial, OutcomeUnknown, close, last_row, translated
 
 POOL = 4  # idle reading connections kept
 APPLICATION = "rookery"
+MIGRATING = "60s"  # how long a node waits for another that brings the schema up to date
+LISTENING = 5.0  # seconds after which a listener looks whether it shall end, or connects again
 
-_FULL = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientResources)
-_BUSY = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled)
-_CORRUPT = (errors.DataCorrupted, errors.IndexCorrupted)
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|\?|%|\boffset\b")
 _TYPE = re.compile(r"\b(?:BLOB|INTEGER|REAL)\b")
 _TYPES = {"BLOB": "BYTEA", "INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION"}
 _OPTIONS = re.compile(r"\)\s*(?:WITHOUT ROWID|STRICT)(?:\s*,\s*(?:WITHOUT ROWID|STRICT))*\s*;?\s*$")
-
-Connection = psycopg.Connection[Row]
-
-
-class _PlainNumber(Loader):
-    """sum() of BIGINT is NUMERIC; to the rules a whole number is an int."""
-
-    def load(self, data: bytes | bytearray | memoryview) -> int | float:
-        text = bytes(data)
-        return int(text) if b"." not in text and text != b"NaN" else float(text)
-
-
-def translated(error: psycopg.Error) -> Exception:
-    """What a failed statement means to the caller. A rule's own mistake stays what it is."""
-    if isinstance(error, errors.UniqueViolation):
-        return KeyExists(str(error.diag.message_primary))
-    if isinstance(error, _FULL):
-        return EngineFailed(Cause.DISK_FULL, "the disk of the database is full")
-    if isinstance(error, _BUSY):
-        return EngineFailed(Cause.BUSY, f"the database is busy: {error.diag.message_primary}")
-    if isinstance(error, _CORRUPT):
-        return EngineFailed(Cause.CORRUPT, f"the database is damaged: {error.diag.message_primary}")
-    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)):
-        return EngineFailed(Cause.UNAVAILABLE, f"the database cannot be used now: {type(error).__name__}")
-    return error
+log = logger("postgres")
 
 
 @functools.lru_cache(2000)
@@ -125,9 +101,13 @@ class PostgresReader:
 
 
 class PostgresTransaction(PostgresReader):
-    """The open write transaction."""
+    """The open write transaction. `number`: what the server calls it, should its commit's answer be lost."""
 
-    __slots__ = ()
+    __slots__ = ("number",)
+
+    def __init__(self, database: "PostgresDatabase", connection: Connection, number: str) -> None:
+        super().__init__(database, connection)
+        self.number = number
 
     def run(self, sql: str, *values: Value) -> int:
         return max(0, self._execute(translate(sql), values).rowcount)
@@ -157,6 +137,22 @@ class PostgresTransaction(PostgresReader):
             text = f"DELETE FROM {table} t USING {self._source(table, keys)} WHERE {_matching(keys)}"
             self._execute(text, _columns(values))
 
+    def take(self, sql: str, *values: Value) -> list[Row]:
+        return self._fetch(translate(sql) + " FOR UPDATE SKIP LOCKED", values)
+
+    def share(self, sql: str, *values: Value) -> list[Row]:
+        return self._fetch(translate(sql) + " FOR SHARE", values)
+
+    def lock_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
+        if values:
+            order = ", ".join(f"t.{_quoted(key)}" for key in keys)
+            source = self._source(table, keys)
+            text = f"SELECT 1 FROM {table} t JOIN {source} ON {_matching(keys)} ORDER BY {order} FOR UPDATE OF t"
+            self._execute(text, _columns(values))
+
+    def announce(self) -> None:
+        self._execute("SELECT pg_notify(%s, '')", (self._database.channel,))
+
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         self._execute("SAVEPOINT item", ())
@@ -171,42 +167,52 @@ class PostgresTransaction(PostgresReader):
 
 
 class PostgresDatabase:
-    """One schema of a database. Implements engine.Database."""
+    """One schema of a database. Implements engine.Database.
 
-    def __init__(self, conninfo: str, migrations: Sequence[Migration], schema: str) -> None:
-        """Makes the schema, or brings it up to date. Raises UNSUPPORTED (a newer schema), UNAVAILABLE."""
-        self._conninfo = conninfo
+    `one_writer`: write transactions of all nodes come one after another, as rules over small, rarely changed data
+    want it. Without it rules see each other's commits between two statements, and lock what they change.
+    A lost connection is made anew by the next use. A commit whose answer was lost is asked after; only when nobody can
+    be asked for some seconds is the outcome unknown, and counted in `doubts`.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        conninfo: str,
+        migrations: Sequence[Migration],
+        schema: str,
+        *,
+        one_writer: bool = False,
+        application: str = APPLICATION,
+        clock: Clock | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Makes the schema, or brings it up to date. Raises UNSUPPORTED (a newer schema), UNAVAILABLE, BUSY."""
         self._schema = schema
+        self.channel = f"rookery_{schema}"
+        self.doubts = 0
+        self.dial = Dial(conninfo, schema, application, clock=clock or SystemClock(), pause=pause)
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._types: dict[str, dict[str, str]] = {}
         self._closed = False
-        self._writer = self._connect()
+        self._writer: Connection | None = None
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+        if one_writer:
+            begin += f" SELECT pg_advisory_xact_lock(hashtext({sql.quote(f'rookery writer {schema}')}));"
+        self._begin_text = (begin + " SELECT pg_current_xact_id()::text").encode()
         try:
             with self.write() as tx:
+                tx.rows(f"SET LOCAL lock_timeout = '{MIGRATING}'")
                 tx.row("SELECT pg_advisory_xact_lock(hashtext(?))", f"rookery {schema}")  # one migrates, others wait
-                self._make_schema()
+                tx.rows(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
                 if migrations:
-                    current(tx, schema, migrations)
                     migrate(tx, schema, migrations)
         except BaseException:
-            self._writer.close()
+            self.close()
             raise
-
-    def _connect(self) -> Connection:
-        try:
-            connection = psycopg.connect(
-                self._conninfo, autocommit=True, application_name=APPLICATION, row_factory=tuple_row
-            )
-            connection.adapters.register_loader("numeric", _PlainNumber)
-            connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(self._schema)))
-        except psycopg.Error as error:
-            raise translated(error) from error
-        return connection
-
-    def _make_schema(self) -> None:
-        self._writer.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema)))
 
     def types(self, reader: PostgresReader, table: str) -> dict[str, str]:
         """The type of each column, remembered."""
@@ -227,55 +233,141 @@ class PostgresDatabase:
     def write(self) -> Iterator[Transaction]:
         """The next write transaction; others of this process wait. Raises EngineFailed when it cannot be."""
         with self._writing:
-            tx = PostgresTransaction(self, self._writer)
-            tx.rows("BEGIN")
+            tx = self._begin()
             try:
                 yield tx
-                tx.rows("COMMIT")
+                if tx.failure is not None:
+                    raise tx.failure
             except BaseException:
-                with contextlib.suppress(psycopg.Error):
-                    self._writer.execute("ROLLBACK")
+                self._roll_back(tx.connection)
                 raise
+            self._commit(tx)
+
+    def _begin(self) -> PostgresTransaction:
+        if self._writer is not None:
+            try:
+                return self._started(self._writer)
+            except EngineFailed:
+                if not self._writer.closed:
+                    raise
+                self._forget()  # the server went away while nothing was asked of it: nothing is lost by asking again
+        self._writer = self.dial.connect()
+        return self._started(self._writer)
+
+    def _started(self, connection: Connection) -> PostgresTransaction:
+        try:
+            number = last_row(connection.execute(self._begin_text))[0]
+        except psycopg.Error as error:
+            self._roll_back(connection)
+            raise translated(error) from error
+        return PostgresTransaction(self, connection, str(number))
+
+    @staticmethod
+    def _roll_back(connection: Connection) -> None:
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+
+    def _commit(self, tx: PostgresTransaction) -> None:
+        timeline = self.dial.timeline
+        try:
+            done = tx.connection.execute("COMMIT").statusmessage
+        except psycopg.Error as error:
+            if not tx.connection.closed:
+                self._roll_back(tx.connection)
+                raise translated(error) from error
+            pid = tx.connection.info.backend_pid
+            self._forget()
+            try:
+                if self.dial.committed(tx.number, pid, timeline):
+                    return
+            except OutcomeUnknown:
+                self.doubts += 1
+                raise
+            raise translated(error) from error
+        if done != "COMMIT":
+            raise RuntimeError("a rule went on after a statement that failed; nothing was committed")
+
+    def _forget(self) -> None:
+        """Close all connections that are not in use: one was lost, and the others are likely to be."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        writer, self._writer = self._writer, None
+        for connection in (*idle, *([writer] if writer is not None else [])):
+            close(connection)
 
     def reopen(self) -> None:
-        """After a failure nothing that the connections believe is trusted."""
+        """After a failure nothing that the connections believe is trusted; the next use connects."""
         with self._writing:
-            with self._lock:
-                idle, self._idle = self._idle, []
-            for connection in (*idle, self._writer):
-                connection.close()
-            self._writer = self._connect()
+            self._forget()
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def read(self) -> Iterator[PostgresReader]:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        reader = PostgresReader(self, connection or self._connect())
+        reader = self._reader()
         try:
-            reader.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield reader
         finally:
             self._give_back(reader)
 
+    def _reader(self) -> PostgresReader:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is not None:
+            with contextlib.suppress(EngineFailed):  # lost while it was idle: connect
+                return self._snapshot(connection)
+        return self._snapshot(self.dial.connect())
+
+    def _snapshot(self, connection: Connection) -> PostgresReader:
+        reader = PostgresReader(self, connection)
+        try:
+            reader.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        except BaseException:
+            close(connection)
+            raise
+        return reader
+
     def _give_back(self, reader: PostgresReader) -> None:
         connection = reader.connection
-        with contextlib.suppress(psycopg.Error):
-            connection.execute("ROLLBACK")
+        self._roll_back(connection)
         with self._lock:
-            keep = not self._closed and not connection.broken and len(self._idle) < POOL and reader.failure is None
+            keep = not self._closed and not connection.closed and len(self._idle) < POOL and reader.failure is None
             if keep:
                 self._idle.append(connection)
         if not keep:
-            connection.close()
+            close(connection)
+
+    # --- other nodes -----------------------------------------------------------------------------------------------
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        ended = threading.Event()
+        thread = threading.Thread(target=self._listen, args=(wake, ended), name=self.channel, daemon=True)
+        thread.start()
+        return ended.set
+
+    def _listen(self, wake: Callable[[], None], ended: threading.Event) -> None:
+        while not ended.is_set():
+            connection: Connection | None = None
+            try:
+                connection = self.dial.connect()
+                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.channel)))
+                wake()  # what came while nobody listened
+                while not ended.is_set() and not self._closed:
+                    for _ in connection.notifies(timeout=LISTENING, stop_after=1):
+                        wake()
+            except (psycopg.Error, EngineFailed) as error:
+                log.debug("listener-lost", error=type(error).__name__)
+                ended.wait(LISTENING)
+            finally:
+                if connection is not None:
+                    close(connection)
+            if self._closed:
+                return
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in (*idle, self._writer):
-            connection.close()
+        self._forget()
 
 
 def _quoted(name: str) -> str:

@@ -6,7 +6,7 @@ A commit is durable when it returns. Only this file knows SQLite.
 import contextlib
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,18 @@ class SqliteTransaction(SqliteReader):
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
         self._many(f"DELETE FROM {table} WHERE {' AND '.join(f'{k}=?' for k in keys)}", values)
 
+    def take(self, sql: str, *values: Value) -> list[Row]:
+        return self._execute(sql, values)  # the only writer has every row already
+
+    def share(self, sql: str, *values: Value) -> list[Row]:
+        return self._execute(sql, values)
+
+    def lock_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
+        return
+
+    def announce(self) -> None:
+        return
+
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         self._execute("SAVEPOINT item", ())
@@ -161,6 +173,9 @@ class SqliteTransaction(SqliteReader):
 
 class SqliteDatabase:
     """One database file. `synchronous` FULL: durable; OFF: for data that may be lost. `vfs`: for tests."""
+
+    shared = False
+    doubts = 0  # after a failed commit the file itself is asked, by `reopen`
 
     def __init__(
         self,
@@ -311,6 +326,9 @@ class SqliteDatabase:
                     self._idle.append(connection)
             if not keep:
                 connection.close(True)
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None  # there is no other node
 
     def backup(self, target: Path) -> None:
         """A consistent copy of this moment, on the disk when this returns. Readers and the writer go on."""

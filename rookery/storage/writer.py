@@ -19,7 +19,7 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import BlobId
 from rookery.base.log import logger
-from rookery.storage.blobs import BlobStore
+from rookery.storage.bodies import Blobs
 from rookery.storage.engine import Database, EngineFailed, Transaction
 from rookery.storage.gate import Gate
 from rookery.storage.segments import Place
@@ -109,7 +109,7 @@ class Writer:
     def __init__(
         self,
         database: Database,
-        blobs: BlobStore | None,
+        blobs: Blobs | None,
         gate: Gate,
         *,
         limit_bytes: int,
@@ -303,6 +303,8 @@ class Writer:
 
     def _together(self, items: list[_Waiting], places: Places) -> object:
         with self.database.write() as tx:
+            if places and self.blobs is not None:
+                self.blobs.write(tx, list(places))
             self._batching.begin(tx, places, [item.argument for item in items])
             for rule, group in _by_rule(items):
                 results = rule.apply(tx, [item.argument for item in group])
@@ -319,6 +321,8 @@ class Writer:
                 own = {blob: places[blob] for blob, _ in item.bodies}
                 try:
                     with tx.savepoint():
+                        if own and self.blobs is not None:
+                            self.blobs.write(tx, list(own))
                         self._batching.begin(tx, own, [item.argument])
                         item.result = item.rule.apply(tx, [item.argument])[0]
                         done = self._batching.finish(tx)

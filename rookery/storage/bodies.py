@@ -1,0 +1,74 @@
+"""What writer, store and spool ask of whatever keeps their blobs: segment files (blobs.py) or rows (postgres_blobs.py).
+
+The order never changes: a blob is durable before, or with, the first row that names it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from rookery.base.ids import BlobId
+from rookery.storage.engine import Transaction
+from rookery.storage.segments import Place
+from rookery.storage.staging import Staged, Staging
+
+
+class Blobs(Protocol):
+    """`with_index`: they are kept in the database of the index, so that one transaction has both."""
+
+    @property
+    def with_index(self) -> bool: ...
+
+    def stage(self) -> Staging: ...
+
+    # --- one writing thread ---
+
+    def put_batch(self, items: Sequence[tuple[BlobId, Staged]]) -> Mapping[BlobId, Place]:
+        """Make all durable, or ready to become so by `write`. Raises RookeryError; then none is."""
+        ...
+
+    def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+        """First statements of the transaction whose rows will name these blobs of the last `put_batch`."""
+        ...
+
+    def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+        """In the transaction that removes what named them: what is kept with the index goes with it."""
+        ...
+
+    def delete_many(self, blobs: Sequence[BlobId]) -> None:
+        """After that transaction, or of blobs that nothing ever named; those that are gone already are well."""
+        ...
+
+    def seal(self) -> None:
+        """Trust nothing that was not finished."""
+        ...
+
+    # --- any thread ---
+
+    def read(self, blob: BlobId, place: Place, offset: int = 0, length: int | None = None) -> bytes:
+        """A blob or a part of it, checked: CORRUPT names a rotten one. Raises LookAgain, RookeryError."""
+        ...
+
+    def read_many(self, items: Sequence[tuple[BlobId, Place]]) -> list[bytes]:
+        """Whole blobs, checked, in the order of `items`."""
+        ...
+
+    def chunks(self, blob: BlobId, place: Place, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """[start, stop) in pieces of at most 256 kB."""
+        ...
+
+    def large(self) -> list[BlobId]:
+        """Blobs with a place of their own, not in a segment; for finding those that nothing names."""
+        ...
+
+    # --- upkeep; where nothing is kept in segments, there are none ---
+
+    @property
+    def current(self) -> int: ...
+
+    def segments(self) -> list[int]: ...
+
+    def segment_size(self, segment: int) -> int: ...
+
+    def delete_segment(self, segment: int) -> None: ...
+
+    def close(self) -> None: ...

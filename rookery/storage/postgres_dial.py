@@ -1,0 +1,149 @@
+"""How a PostgreSQL server is reached: one way to connect, a pause after each failure, and what became of a commit.
+
+After a failed attempt there is none for a while, ever longer while they fail: whoever asks meanwhile is refused at
+once. A caller waits for CONNECT seconds at most, and the event loop is never kept by a server that is away.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.adapt import Loader
+from psycopg.rows import tuple_row
+
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause
+from rookery.storage.engine import EngineFailed, KeyExists, Row
+
+CONNECT = 2  # seconds for one attempt
+SILENCE_MS = 5_000  # a peer that acknowledges nothing for so long is gone
+LOCK_MS = 10_000  # waiting for somebody else's lock
+IDLE_MS = 10_000  # a transaction whose client has stopped is ended: it holds locks that others wait for
+PAUSE, PAUSE_MOST = 0.05, 2.0  # seconds without an attempt: after the first failed one, at most
+OUTCOME = 10.0  # seconds in which the fate of a commit is looked for
+
+Connection = psycopg.Connection[Row]
+
+_FULL = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientResources)
+_BUSY = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled)
+_CORRUPT = (errors.DataCorrupted, errors.IndexCorrupted)
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+)
+
+
+class OutcomeUnknown(EngineFailed):
+    """The connection was lost in mid-commit, and nobody could be asked what became of it."""
+
+
+class _PlainNumber(Loader):
+    """sum() of BIGINT is NUMERIC; to the rules a whole number is an int."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> int | float:
+        text = bytes(data)
+        return int(text) if b"." not in text and text != b"NaN" else float(text)
+
+
+def translated(error: psycopg.Error) -> Exception:
+    """What a failed statement means to the caller. A rule's own mistake stays what it is."""
+    if isinstance(error, errors.UniqueViolation):
+        return KeyExists(str(error.diag.message_primary))
+    if isinstance(error, _FULL):
+        return EngineFailed(Cause.DISK_FULL, "the disk of the database is full")
+    if isinstance(error, _BUSY):
+        return EngineFailed(Cause.BUSY, f"the database is busy: {error.diag.message_primary}")
+    if isinstance(error, _CORRUPT):
+        return EngineFailed(Cause.CORRUPT, f"the database is damaged: {error.diag.message_primary}")
+    if isinstance(error, _AWAY):
+        return EngineFailed(Cause.UNAVAILABLE, f"the database cannot be used now: {type(error).__name__}")
+    return error
+
+
+def close(connection: Connection) -> None:
+    with contextlib.suppress(psycopg.Error):
+        connection.close()
+
+
+class Dial:
+    """Connects to one schema. `pause` waits so many seconds (time.sleep). Any thread."""
+
+    def __init__(
+        self, conninfo: str, schema: str, application: str, *, clock: Clock, pause: Callable[[float], None]
+    ) -> None:
+        self._conninfo = conninfo
+        self._application = application
+        self._clock = clock
+        self._pause = pause
+        self._delay = 0.0
+        self._not_before = clock.monotonic()
+        self._prepare = sql.SQL(
+            "SET search_path = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};"
+            " SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
+            " SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+        ).format(sql.Identifier(schema), sql.Literal(LOCK_MS), sql.Literal(IDLE_MS))
+        self.timeline = ""
+
+    def connect(self) -> Connection:
+        """Raises EngineFailed: at once while the last failure is fresh."""
+        now = self._clock.monotonic()
+        if now < self._not_before:
+            raise EngineFailed(Cause.UNAVAILABLE, "the database cannot be reached; it is tried again shortly")
+        connection: Connection | None = None
+        try:
+            connection = psycopg.connect(
+                self._conninfo, autocommit=True, application_name=self._application, connect_timeout=CONNECT,
+                tcp_user_timeout=SILENCE_MS, row_factory=tuple_row,
+            )  # fmt: skip
+            connection.adapters.register_loader("numeric", _PlainNumber)
+            self.timeline = str(last_row(connection.execute(self._prepare))[0])
+        except psycopg.Error as error:
+            if connection is not None:
+                close(connection)
+            self._delay = min(max(self._delay * 2, PAUSE), PAUSE_MOST)
+            self._not_before = self._clock.monotonic() + self._delay
+            raise translated(error) from error
+        self._delay = 0.0
+        return connection
+
+    def committed(self, transaction: str, pid: int, timeline: str) -> bool:
+        """What became of a commit whose answer was lost. Waits for the old session, and ends it if it must.
+
+        `transaction`: its number as the server said (pg_current_xact_id). Raises OutcomeUnknown.
+        """
+        until = self._clock.monotonic() + OUTCOME
+        while self._clock.monotonic() < until:
+            with contextlib.suppress(EngineFailed, psycopg.Error):
+                connection = self.connect()
+                try:
+                    if self.timeline != timeline:  # another server was promoted: the number means nothing there
+                        break
+                    status = self._status(connection, transaction, pid)
+                finally:
+                    close(connection)
+                if status in ("committed", "aborted"):
+                    return status == "committed"
+            self._pause(PAUSE)
+        raise OutcomeUnknown(Cause.UNAVAILABLE, "the database was lost in mid-commit; what became of it is not known")
+
+    @staticmethod
+    def _status(connection: Connection, transaction: str, pid: int) -> str:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+            " WHERE pid = %s AND backend_xid = %s::xid8::xid",
+            (pid, transaction),
+        )
+        row = connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)).fetchone()
+        return str(row[0]) if row is not None else ""
+
+
+def last_row(cursor: psycopg.Cursor[Row]) -> Row:
+    """The row of the last of several statements that were sent together."""
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    assert row is not None
+    return row

@@ -1,0 +1,115 @@
+"""PostgreSQL goes away at every step of a transaction: what was answered is there, what was refused is not."""
+
+import pytest
+
+from rookery.base.clock import ManualClock
+from rookery.base.errors import Cause
+from rookery.storage.engine import EngineFailed
+from rookery.storage.migrations import Migration
+from rookery.storage.postgres import PostgresDatabase
+from rookery.storage.postgres_dial import OutcomeUnknown
+from tests.postgres import Postgres, Wire, wire  # noqa: F401
+
+pytestmark = pytest.mark.postgres
+
+TABLES = (Migration(1, ("CREATE TABLE item (item INTEGER PRIMARY KEY) STRICT",)),)
+
+
+def _add(database: PostgresDatabase, item: int) -> None:
+    with database.write() as tx:
+        tx.insert_many("item", ("item",), [(item,)])
+        tx.run("UPDATE item SET item = item WHERE item = ?", item)
+
+
+def _items(database: PostgresDatabase) -> list[int]:
+    with database.read() as reader:
+        return [item for (item,) in reader.rows("SELECT item FROM item ORDER BY item")]
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+@pytest.mark.parametrize("warm", [False, True], ids=["connecting", "connected"])
+def test_the_connection_is_lost_at_every_message(
+    fresh_postgres: Postgres,
+    wire: Wire,  # noqa: F811
+    delivered: bool,
+    warm: bool,
+) -> None:
+    clock = ManualClock()
+    direct = fresh_postgres.open(TABLES)
+    database = PostgresDatabase(wire.uri, TABLES, fresh_postgres.schema, clock=clock, pause=clock.advance)
+    expected: list[int] = []
+    for step in range(1, 20):
+        clock.advance(10)
+        _items(database)
+        if not warm:
+            database.reopen()
+        wire.cut(step, delivered=delivered)
+        try:
+            _add(database, step)
+        except EngineFailed as error:
+            assert error.cause is Cause.UNAVAILABLE
+        else:
+            expected.append(step)
+        done = wire.seen < step
+        wire.cut(0, delivered=False)
+        assert _items(direct) == expected
+        clock.advance(10)
+        assert _items(database) == expected  # connects again by itself
+        if done:
+            break
+    assert done
+    assert database.doubts == 0
+    direct.close()
+    database.close()
+
+
+def test_nobody_can_be_asked_what_became_of_a_commit(fresh_postgres: Postgres, wire: Wire) -> None:  # noqa: F811
+    clock = ManualClock()
+    direct = fresh_postgres.open(TABLES)
+    database = PostgresDatabase(wire.uri, TABLES, fresh_postgres.schema, clock=clock, pause=clock.advance)
+    _add(database, 1)
+    with pytest.raises(OutcomeUnknown), database.write() as tx:  # noqa: PT012
+        tx.insert_many("item", ("item",), [(2,)])
+        wire.cut(1, delivered=True)
+        wire.close()
+        wire.path.unlink()
+    assert database.doubts == 1
+    assert _items(direct) == [1, 2]
+    direct.close()
+    database.close()
+
+
+def test_sessions_that_the_server_ended_while_idle_are_not_noticed(fresh_postgres: Postgres) -> None:
+    database = fresh_postgres.open(TABLES)
+    for item in range(3):
+        assert _items(database) == list(range(item))
+        fresh_postgres.end_sessions()
+        _add(database, item)
+        fresh_postgres.end_sessions()
+    database.close()
+
+
+def test_a_session_ended_in_the_middle_costs_this_transaction_alone(fresh_postgres: Postgres) -> None:
+    database = fresh_postgres.open(TABLES)
+    with pytest.raises(EngineFailed) as caught, database.write() as tx:  # noqa: PT012
+        tx.insert_many("item", ("item",), [(1,)])
+        fresh_postgres.end_sessions()
+        tx.insert_many("item", ("item",), [(2,)])
+    assert caught.value.cause is Cause.UNAVAILABLE
+    with pytest.raises(EngineFailed), database.read() as reader:  # noqa: PT012
+        fresh_postgres.end_sessions()
+        reader.rows("SELECT item FROM item")
+    _add(database, 3)
+    assert _items(database) == [3]
+    database.close()
+
+
+def test_a_stopped_client_does_not_keep_its_locks_for_ever(fresh_postgres: Postgres) -> None:
+    frozen, other = fresh_postgres.open(TABLES, one_writer=True), fresh_postgres.open(TABLES, one_writer=True)
+    with pytest.raises(EngineFailed), frozen.write() as tx:  # noqa: PT012
+        tx.rows("SET LOCAL idle_in_transaction_session_timeout = 50")
+        _add(other, 1)
+        tx.insert_many("item", ("item",), [(2,)])
+    assert _items(other) == [1]
+    frozen.close()
+    other.close()

