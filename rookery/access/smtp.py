@@ -38,7 +38,7 @@ from rookery.wire.smtp.offers import Offer
 
 log = logger("smtp")
 
-SURPLUS = 10  # a message may name so many times the recipients it may have; then the connection ends
+SURPLUS = 10  # of one message, so many times the recipients it may have are put off; then the connection ends
 
 _NOTIFY = {"NEVER": Notify.NEVER, "SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY": Notify.DELAY}
 
@@ -51,6 +51,12 @@ class Acceptance(Protocol):
     def stage(self) -> Staging: ...
 
     async def accept(self, incoming: Incoming) -> str: ...
+
+
+class Full(Protocol):
+    """Whether the mailbox of an address has no room for so many octets; None at once when it has no limits."""
+
+    def __call__(self, address: str, size: int) -> Awaitable[bool] | None: ...
 
 
 class Addresses(Protocol):
@@ -67,8 +73,9 @@ async def serve_mx(
     settings: SmtpSettings,
     clock: Clock,
     tls: ssl.SSLContext | None = None,
+    full: Full | None = None,
 ) -> None:
-    """One connection. `tls`: what STARTTLS uses; None: it is not offered."""
+    """One connection. `tls`: what STARTTLS uses; None: it is not offered. `full` is asked at RCPT."""
     offer = Offer(size=settings.message_size)
     engine = Engine(
         settings.hostname,
@@ -76,7 +83,7 @@ async def serve_mx(
         offer_tls=offer,
         tls=stream.tls is not None,
     )
-    session = Session(stream, engine, spool, directory, settings, clock)
+    session = Session(stream, engine, spool, directory, settings, clock, full)
     log_connection(log, stream, session.id)
     try:
         ending = await converse(stream, engine, session.handle, settings=settings, tls=tls)
@@ -91,6 +98,7 @@ class Session:
     __slots__ = (
         "_clock",
         "_directory",
+        "_full",
         "_head_id",
         "_hops",
         "_intake",
@@ -114,7 +122,7 @@ class Session:
 
     def __init__(
         self, stream: Stream, engine: Engine, spool: Acceptance, directory: Addresses, settings: SmtpSettings,
-        clock: Clock,
+        clock: Clock, full: Full | None = None,
     ) -> None:  # fmt: skip
         self.id = short_id()
         self.engine = engine
@@ -123,6 +131,7 @@ class Session:
         self._directory = directory
         self._settings = settings
         self._clock = clock
+        self._full = full
         self._mail = Mail("")
         self._recipients: list[Recipient] = []
         self._intake: Intake | None = None
@@ -130,7 +139,7 @@ class Session:
         self._hops = 0
         self._head_id = ""
         self._refused = 0
-        self._surplus = 0  # recipients of this message beyond those it may have
+        self._surplus = 0  # recipients of this message that were put off
         self._start = ""
         self._start_key: tuple[object, ...] = ()
 
@@ -167,14 +176,10 @@ class Session:
             return Refusal(Cause.NOT_FOUND, "no such address here")
         return Refusal(Cause.DENIED, "not a domain of this site")
 
-    def _on_rcpt(self, event: Rcpt) -> None:
+    def _on_rcpt(self, event: Rcpt) -> Awaitable[None] | None:
         if len(self._recipients) >= self._settings.recipients:
-            self._surplus += 1
-            if self._surplus > SURPLUS * self._settings.recipients:
-                self.engine.close(replies.TOO_MANY_REFUSED)
-            else:
-                self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
-            return
+            self._later(Cause.TOO_MANY)
+            return None
         refusal = self.check_recipient(event.recipient)
         if refusal is not None:
             self.log.refused(
@@ -186,7 +191,28 @@ class Session:
                 self.engine.close(replies.TOO_MANY_REFUSED)
             else:
                 self.engine.refuse(reply(refusal.cause, Moment.RECIPIENT))
-            return
+            return None
+        asked = self._full(event.recipient, self._mail.size) if self._full is not None else None
+        if asked is not None:
+            return self._unless_full(event, asked)
+        self._take_recipient(event)
+        return None
+
+    async def _unless_full(self, event: Rcpt, asked: Awaitable[bool]) -> None:
+        if await asked:
+            self.log.info("refused", session=self.id, recipient=event.recipient, what="the mailbox is full")
+            self._later(Cause.OVER_QUOTA)
+        else:
+            self._take_recipient(event)
+
+    def _later(self, cause: Cause) -> None:
+        self._surplus += 1
+        if self._surplus > SURPLUS * self._settings.recipients:
+            self.engine.close(replies.TOO_MANY_REFUSED)
+        else:
+            self.engine.refuse(reply(cause, Moment.RECIPIENT))
+
+    def _take_recipient(self, event: Rcpt) -> None:
         if event.notify or event.original:
             notify = Notify.FAILURE
             if event.notify:

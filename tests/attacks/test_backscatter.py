@@ -20,3 +20,22 @@ async def test_addresses_that_lead_to_nobody_are_refused_at_once(mail_world: Wor
         assert await client.say(f"RCPT TO:<{local}@d.test>\n") == [550]
     for local in ("half", "chief", "away"):
         assert await client.say(f"RCPT TO:<{local}@d.test>\n") == [250]
+
+
+async def test_a_full_mailbox_is_refused_at_once(mail_world: World) -> None:
+    await mail_world.add_account("carol", size_limit=2000)
+    client = await mail_world.mx()
+    await client.say("MAIL FROM:<victim@forged.test> SIZE=3000\n")
+    assert await client.say("RCPT TO:<carol@d.test>\n") == [452]
+    assert await client.say("RCPT TO:<Carol+x@d.test>\n") == [452]
+    assert await client.say("RCPT TO:<alice@d.test>\n") == [250]
+    await client.say("RSET\nMAIL FROM:<victim@forged.test>\n", 2)
+    assert await client.say("RCPT TO:<carol@d.test>\n") == [250]  # it is not full, for all that is known
+    record = mail_world.directory.account("carol@d.test")
+    assert record is not None
+    await mail_world.store.set_limits(record.account, 0, 1)
+    lmtp = await mail_world.lmtp()
+    assert (await lmtp.send("<carol@d.test>"))[0][:3] == "250"
+    await client.say("RSET\nMAIL FROM:<victim@forged.test>\n", 2)
+    assert await client.say("RCPT TO:<carol@d.test>\n") == [452]
+    assert "452 4.2.2 Mailbox is full" in client.text

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rookery.access.conversation import SmtpSettings
+from rookery.access.fullness import Fullness
 from rookery.access.lmtp import serve_lmtp
 from rookery.access.smtp import serve_mx
 from rookery.access.submission import serve_submission
@@ -114,7 +115,7 @@ class World:
         self._clients: list[Client] = []
 
     async def add_account(self, name: str, *, size_limit: int = 0) -> None:
-        record = await self.admin.add_account(f"{name}@{DOMAIN}", Plain(PASSWORD))
+        record = await self.admin.add_account(f"{name}@{DOMAIN}", Plain(PASSWORD), size_limit=size_limit)
         await self.store.create_account(record.account, limits=(size_limit, 0))
 
     async def _connect(self, serve: Callable[[Stream], Awaitable[None]], peer: Peer) -> Client:
@@ -134,7 +135,12 @@ class World:
     async def mx(self, peer: Peer = OUTSIDE, hello: str = "EHLO client.test\n") -> Client:
         client = await self._connect(
             lambda stream: serve_mx(
-                stream, spool=self.spool, directory=self.directory, settings=self.settings, clock=self.clock
+                stream,
+                spool=self.spool,
+                directory=self.directory,
+                settings=self.settings,
+                clock=self.clock,
+                full=Fullness(self.directory, self.store),
             ),
             peer,
         )

@@ -1,0 +1,58 @@
+"""Whether a mailbox has room, asked before a message is taken: one that is full is refused at RCPT.
+
+The sender's host keeps the message then. Taken, it would wait here and bounce to whoever a forged sender names.
+"""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from rookery.base.errors import RookeryError
+from rookery.base.ids import AccountId
+from rookery.distribution.directory.values import AccountRecord, Resolution, Resolved
+from rookery.storage.store import Store
+
+
+class Accounts(Protocol):
+    """What is asked of the directory."""
+
+    def resolve(self, address: str) -> Resolution: ...
+
+    def account_by_id(self, account: AccountId) -> AccountRecord | None: ...
+
+
+class Fullness:
+    """Looks at accounts only; what stands behind an alias or group is found out by delivery."""
+
+    __slots__ = ("_directory", "_store")
+
+    def __init__(self, directory: Accounts, store: Store) -> None:
+        self._directory = directory
+        self._store = store
+
+    def __call__(self, address: str, size: int) -> Awaitable[bool] | None:
+        """Whether the account has no room for `size` octets more (0: unknown); None at once when nothing limits it."""
+        try:
+            found = self._directory.resolve(address)
+        except RookeryError:
+            return None
+        if not isinstance(found, Resolved) or found.through or len(found.targets) != 1:
+            return None
+        record = self._directory.account_by_id(found.targets[0].account)
+        if record is None or not (record.size_limit or record.message_limit):
+            return None
+        return self._full(record.account, size)
+
+    async def _full(self, account: AccountId, size: int) -> bool:
+        try:
+            opened = await self._store.open_account(account)
+        except RookeryError:
+            return False  # delivery will say what is wrong
+        try:
+            usage = opened.usage()
+        except RookeryError:
+            return False
+        finally:
+            opened.release()
+        if usage.message_limit and usage.messages >= usage.message_limit:
+            return True
+        return bool(usage.size_limit) and usage.size + max(size, 1) > usage.size_limit
