@@ -200,7 +200,8 @@ class Session:
 
     async def _unless_full(self, event: Rcpt, asked: Awaitable[bool]) -> None:
         if await asked:
-            self.log.info("refused", session=self.id, recipient=event.recipient, what="the mailbox is full")
+            say = self.log.debug if self._surplus else self.log.info  # one line a message is enough
+            say("refused", session=self.id, recipient=event.recipient, what="the mailbox is full")
             self._later(Cause.OVER_QUOTA)
         else:
             self._take_recipient(event)
