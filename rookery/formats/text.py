@@ -16,7 +16,7 @@ FOLD_CHARACTERS = 16 * 1024  # folded in one step: what the interpreter does not
 MARKS_LIMIT = 30  # combining marks in a row that are put in order (UAX #15 section 13, Stream-Safe Text Format)
 _JOINER = "\u034f"  # COMBINING GRAPHEME JOINER: no mark moves past it
 
-_PLAIN_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b""))
+PLAIN_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary", b""))
 
 
 def fold_case(text: str) -> str:
@@ -83,7 +83,7 @@ def decode_body(data: bytes, part: Part, limit: int | None = None) -> bytes:
     """A part's body without its transfer encoding. Raises ValueError when the encoding is not known."""
     end = part.end if limit is None else min(part.end, part.body_start + limit)
     body = data[part.body_start : end]
-    if part.encoding in _PLAIN_ENCODINGS:
+    if part.encoding in PLAIN_ENCODINGS:
         return body
     if part.encoding == b"base64":
         return decode_base64(body.partition(b"=")[0])

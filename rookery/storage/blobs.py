@@ -244,12 +244,23 @@ class BlobStore:
             at = stop
         return found
 
-    def chunks(self, blob: BlobId, place: Place) -> Iterator[bytes]:
-        """The whole blob in pieces of 256 kB; the checksum is compared before the last piece is handed out."""
-        if place.length <= CHUNK or place.codec == DEFLATE:
-            yield self.read(blob, place)
-            return
-        yield from self._pieces(blob, place)
+    def chunks(self, blob: BlobId, place: Place, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """[start, stop) in pieces of 256 kB.
+
+        Of the whole blob the checksum is compared before the last piece is handed out. A part of a large one is not
+        checked here: whoever wants several parts has read one, or all, with `read` before.
+        """
+        if place.codec == DEFLATE or place.length <= CHUNK or (place.segment and (start or stop is not None)):
+            body = self.read(blob, place)
+            end = len(body) if stop is None else min(stop, len(body))
+            for offset in range(start, end, CHUNK):
+                yield body[offset : min(offset + CHUNK, end)]
+        elif stop is None and not start:
+            yield from self._pieces(blob, place)
+        else:
+            end = place.length if stop is None else min(stop, place.length)
+            for offset in range(start, end, CHUNK):
+                yield self._at(blob, place, place.offset + offset, min(CHUNK, end - offset))
 
     def _pieces(self, blob: BlobId, place: Place) -> Iterator[bytes]:
         head = self._at(blob, place, place.offset - HEADER.size, HEADER.size)

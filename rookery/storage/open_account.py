@@ -363,8 +363,9 @@ class OpenAccount:
     def body_part(self, message: Presence | BlobId, offset: int, length: int) -> bytes:
         return self._home.blob(_blob_of(message), offset, length)
 
-    def body_chunks(self, message: Presence | BlobId) -> Iterator[bytes]:
-        return self._home.blob_chunks(_blob_of(message))
+    def body_chunks(self, message: Presence | BlobId, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """[start, stop) piece by piece. Only of whole messages is the checksum looked at; `body_part` does so first."""
+        return self._home.blob_chunks(_blob_of(message), start, stop)
 
     def get_many(self, kind: str, emails: Collection[int]) -> dict[int, bytes]:
         """Derived data of emails by number: what is known; the rest can be made again."""

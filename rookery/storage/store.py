@@ -346,12 +346,15 @@ class Store:
         except (KeyError, LookAgain):  # one by one, so that each is looked up once more or named
             return [self.blob(blob) for blob in blobs]
 
-    def blob_chunks(self, blob: BlobId) -> Iterator[bytes]:
+    def blob_chunks(self, blob: BlobId, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """[start, stop) in pieces; see `BlobStore.chunks`. Raises as `blob`, perhaps after some of them."""
         place = self.place(blob)
         try:
-            yield from self.blobs.chunks(blob, place)
-        except LookAgain:
-            yield self.blob(blob)
+            for piece in self.blobs.chunks(blob, place, start, stop):
+                yield piece
+                start += len(piece)
+        except LookAgain:  # compacted, perhaps when some of it had been handed out
+            yield self.blob(blob, start, None if stop is None else stop - start)
 
     def place(self, blob: BlobId) -> Place:
         with self.database.read() as reader:

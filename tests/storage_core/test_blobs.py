@@ -46,6 +46,8 @@ class TestReading:
         for offset, length in ((0, 10), (size // 2, 70_000), (max(0, size - 3), 99), (size + 5, 5)):
             assert blobs.read(blob_id(1), place, offset, length) == body[offset : offset + length]
         assert blobs.read(blob_id(1), place, 7) == body[7:]
+        for start, stop in ((0, 10), (size // 2, None), (5, size + 5), (7, max(7, size - 1))):
+            assert b"".join(blobs.chunks(blob_id(1), place, start, stop)) == body[start:stop]
 
     def test_a_batch_of_all_kinds(self, blobs: BlobStore) -> None:
         bodies = [b"a" * size for size in SIZES]

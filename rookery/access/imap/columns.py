@@ -14,6 +14,7 @@ import msgspec
 
 from rookery.access.imap.content import Content
 from rookery.access.imap.derive import COMMON_FIELDS, Kind, field_selector, values
+from rookery.access.imap.extents import Found, Partial, of_binary, of_message, of_section
 from rookery.formats.dates import format_imap_date_time
 from rookery.formats.mime import parse
 from rookery.wire.imap.fetch import (
@@ -26,9 +27,10 @@ from rookery.wire.imap.fetch import (
     SectionText,
 )
 from rookery.wire.imap.responses import literal, literal8
-from rookery.wire.imap.sections import read_binary, read_section
+from rookery.wire.imap.sections import Tree, read_binary, read_section
 
 Values: TypeAlias = Sequence[int] | Sequence[bytes]
+Find: TypeAlias = Callable[[bytes, Tree, int], Found]
 
 
 class Need(IntEnum):
@@ -38,28 +40,31 @@ class Need(IntEnum):
     PRESENCE = 1
     DERIVED = 2
     RANGE = 3  # some octets of each message
-    HEAD = 4
-    BODY = 5
+    HEAD = 4  # the header, to look into it
+    WHOLE = 5  # all octets, as they are
+    BODY = 6  # the message, to look into it
 
 
 class Column(msgspec.Struct, frozen=True):
     """`form`: what stands in the template, with one %d or %b for the value. `kind`: the derived data to prepare.
 
-    `whole`: the item is the whole message, which may be sent as it is read. Not `spaced`: the value begins with the
-    space before it, or is empty.
+    Of a large message the value is not made but found, and sent as it is read: `find` is given the message and its
+    tree, or nothing at all for a RANGE, and the message's size. `counts`: the value is how much was found. Not
+    `spaced`: the value begins with the space before it, or is empty.
     """
 
     form: bytes
     values: Callable[[Content], Values]
     need: Need = Need.ROW
     kind: Kind | None = None
-    whole: bool = False
+    find: Find | None = None
+    counts: bool = False
     spaced: bool = True
 
 
 class Plan(msgspec.Struct, frozen=True):
     r"""`seen`: this fetch sets \Seen. `kinds`: derived data to prepare before rendering. `bulk`: how many columns
-    may be as long as the message. `parses`: some column takes messages apart."""
+    may be as long as the message. `parses`: some column looks into messages."""
 
     template: bytes
     columns: tuple[Column, ...]
@@ -143,11 +148,8 @@ _WHOLE = Section()
 def _section(item: FetchSection) -> Column:
     section, partial = item.section, item.partial
     form = _form(item.label, b"%b")
-    if section == _WHOLE and partial is None:
-        return Column(form, lambda content: [literal(body) for body in content.bodies()], Need.BODY, whole=True)
-    if section == _WHOLE and partial is not None:
-        first, count = partial
-        return Column(form, lambda content: [literal(part) for part in content.ranges(first, count)], Need.RANGE)
+    if section == _WHOLE:
+        return _message(form, partial)
     if section.text is SectionText.HEADER_FIELDS and not section.part and partial is None:
         select = field_selector(section.fields)
         if COMMON_FIELDS.issuperset(section.fields):
@@ -157,13 +159,37 @@ def _section(item: FetchSection) -> Column:
                 Need.DERIVED,
                 kind=Kind.FIELDS,
             )
-        return Column(form, lambda content: [literal(select(head)) for head in content.heads()], Need.HEAD)
+        return Column(
+            form,
+            lambda content: [literal(select(head)) for head in content.heads()],
+            Need.HEAD,
+            find=lambda data, tree, size: select(data),
+        )
     cut = bind(read_section, section=section, partial=partial)
+
+    def find(data: bytes, tree: Tree, size: int) -> Found:
+        return of_section(data, tree, section, partial)
+
     if not section.part and section.text is not SectionText.TEXT:
         return Column(
-            form, lambda content: [_nstring(cut(head, bind(parse, head))) for head in content.heads()], Need.HEAD
+            form,
+            lambda content: [_nstring(cut(head, bind(parse, head))) for head in content.heads()],
+            Need.HEAD,
+            find=find,
         )
-    return Column(form, lambda content: [_nstring(cut(body, tree)) for body, tree in content.parsed()], Need.BODY)
+    return Column(
+        form, lambda content: [_nstring(cut(body, tree)) for body, tree in content.parsed()], Need.BODY, find=find
+    )
+
+
+def _message(form: bytes, partial: Partial) -> Column:
+    def find(data: bytes, tree: Tree, size: int) -> Found:
+        return of_message(size, partial)
+
+    if partial is None:
+        return Column(form, lambda content: [literal(body) for body in content.bodies()], Need.WHOLE, find=find)
+    first, count = partial
+    return Column(form, lambda content: [literal(part) for part in content.ranges(first, count)], Need.RANGE, find=find)
 
 
 def _form(label: bytes, value: bytes) -> bytes:
@@ -188,7 +214,7 @@ def _binary(item: FetchBinary) -> Column:
         found = (read_binary(body, tree, part, partial) for body, tree in content.parsed())
         return [_binary_string(data) for data in found]
 
-    return Column(_form(item.label, b"%b"), decoded, Need.BODY)
+    return Column(_form(item.label, b"%b"), decoded, Need.BODY, find=_find_binary(part, partial))
 
 
 def _binary_size(item: FetchBinarySize) -> Column:
@@ -197,7 +223,11 @@ def _binary_size(item: FetchBinarySize) -> Column:
     def sizes(content: Content) -> Values:
         return [len(read_binary(body, tree, part) or b"") for body, tree in content.parsed()]
 
-    return Column(_form(item.label, b"%d"), sizes, Need.BODY)
+    return Column(_form(item.label, b"%d"), sizes, Need.BODY, find=_find_binary(part, None), counts=True)
+
+
+def _find_binary(part: tuple[int, ...], partial: Partial) -> Find:
+    return lambda data, tree, size: of_binary(data, tree, part, partial)
 
 
 def _column(item: FetchItem) -> Column:
@@ -228,5 +258,5 @@ def make_plan(items: tuple[FetchItem, ...]) -> Plan:
         seen,
         kinds,
         len(long),
-        any(column.need >= Need.HEAD and not column.whole for column in long),
+        any(column.need in (Need.HEAD, Need.BODY) for column in long),
     )

@@ -6,10 +6,9 @@ from rookery.access.imap.flags import RECENT, FlagTexts
 from rookery.access.imap.targets import Rows
 from rookery.base.numberset import NumberSet
 from rookery.formats.headers import body_start
-from rookery.formats.mime import Part, parse
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.values import Presence
-from rookery.wire.imap.sections import Tree
+from rookery.wire.imap.sections import Tree, tree_of
 
 HEAD_OCTETS = 16 * 1024  # read first when only a header is wanted of a message larger than WHOLE_OCTETS
 WHOLE_OCTETS = 64 * 1024
@@ -79,6 +78,10 @@ class Content:
         if start < len(self.presences):
             yield start, len(self.presences)
 
+    def octets(self) -> int:
+        """Of all messages together."""
+        return sum(presence.size for presence in self.presences)
+
     def derived_octets(self) -> int:
         """Octets of all derived data at hand."""
         return sum(sum(map(len, found.values())) for found in self.derived.values())
@@ -99,7 +102,7 @@ class Content:
     def parsed(self) -> Sequence[tuple[bytes, Tree]]:
         """Each message and how to get its tree."""
         if self._trees is None:
-            self._trees = [(body, _tree_of(body)) for body in self.bodies()]
+            self._trees = [(body, tree_of(body)) for body in self.bodies()]
         return self._trees
 
     def ranges(self, first: int, count: int) -> Sequence[bytes]:
@@ -113,26 +116,15 @@ class Content:
         return found
 
 
-def _tree_of(body: bytes) -> Tree:
-    """The tree of `body`, made at the first call."""
-    made: list[Part] = []
-
-    def tree() -> Part:
-        if not made:
-            made.append(parse(body))
-        return made[0]
-
-    return tree
-
-
 def read_heads(account: OpenAccount, presences: Sequence[Presence]) -> list[bytes]:
     """Messages, or of large ones so much as holds their header."""
     if all(presence.size <= WHOLE_OCTETS for presence in presences):
         return account.bodies(presences)
-    return [_head(account, presence) for presence in presences]
+    return [read_head(account, presence) for presence in presences]
 
 
-def _head(account: OpenAccount, presence: Presence) -> bytes:
+def read_head(account: OpenAccount, presence: Presence) -> bytes:
+    """As much of a message as holds its header, at least."""
     if presence.size <= WHOLE_OCTETS:
         return account.body(presence)
     wanted = HEAD_OCTETS

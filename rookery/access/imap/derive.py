@@ -3,7 +3,7 @@ fields that clients ask for again and again. Derived data: any of it may be lost
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from rookery.access.imap.aside import OCTETS, aside
@@ -74,22 +74,24 @@ async def prepare(content: Content, kind: Kind, turn: Callable[[], Awaitable[Non
     for start, stop in missing.pieces(READ_ROWS, READ_OCTETS):
         piece = missing.part(start, stop)
         try:
-            octets = piece.bodies() if kind.whole else piece.heads()
+            results = await _make(_MAKERS[kind], piece, whole=kind.whole)
         except RookeryError as error:
             if error.cause not in UNREADABLE:
                 raise
             continue  # `values` names the one that it is
-        results = await _make(_MAKERS[kind], octets)
         made = {presence.email: value for presence, value in zip(piece.presences, results, strict=True)}
         known.update(made)
         content.account.put_many(kind.value, {email: v for email, v in made.items() if len(v) <= KEPT_LIMIT})
         await turn()
 
 
-async def _make(make: Callable[[bytes], bytes], messages: Sequence[bytes]) -> list[bytes]:
-    if sum(map(len, messages)) > OCTETS:
-        return await aside(lambda: [make(data) for data in messages])
-    return [make(data) for data in messages]
+async def _make(make: Callable[[bytes], bytes], content: Content, *, whole: bool) -> list[bytes]:
+    """What is long is read where it is taken apart: messages do not wait in memory for their turn."""
+
+    def made() -> list[bytes]:
+        return [make(data) for data in (content.bodies() if whole else content.heads())]
+
+    return await aside(made) if content.octets() > OCTETS else made()
 
 
 def values(content: Content, kind: Kind) -> list[bytes]:

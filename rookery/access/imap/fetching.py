@@ -10,16 +10,17 @@ from functools import partial
 from rookery.access.imap import answers
 from rookery.access.imap.aside import OCTETS, aside
 from rookery.access.imap.changing import EXPUNGED
-from rookery.access.imap.columns import Column, Need, Plan, make_plan
+from rookery.access.imap.columns import Need, Plan, make_plan
 from rookery.access.imap.content import Content
 from rookery.access.imap.derive import UNREADABLE, prepare
 from rookery.access.imap.flags import FlagTexts
+from rookery.access.imap.large import send_large
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.session import CHUNK, Session, log
 from rookery.access.imap.targets import Rows, Spans, find, slices
 from rookery.base.errors import Refusal, RookeryError
 from rookery.base.numberset import NumberSet
-from rookery.storage.values import Flag, FlagMode, Presence
+from rookery.storage.values import Flag, FlagMode
 from rookery.wire.imap.commands import Fetch
 from rookery.wire.imap.fetch import Attribute
 
@@ -122,7 +123,7 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
                 if gathered:
                     session.write(b"".join(gathered))
                     gathered, octets = [], 0
-                await _send_large(work, part)
+                await _large(work, part)
                 continue
             lines = await aside(partial(_render, work, part)) if _is_long(work, part) else _render(work, part)
             gathered.append(lines)
@@ -152,12 +153,12 @@ def _is_long(work: _Work, content: Content) -> bool:
             _load(content, plan)
         except RookeryError:
             return False  # `_render` says which message it is
-        return sum(presence.size for presence in content.presences) > OCTETS
+        return content.octets() > OCTETS
     return plan.need is Need.DERIVED and content.derived_octets() > DERIVED_OCTETS
 
 
 def _load(content: Content, plan: Plan) -> None:
-    if plan.need is Need.BODY:
+    if plan.need >= Need.WHOLE:
         content.bodies()
     else:
         content.heads()
@@ -168,53 +169,24 @@ def _render(work: _Work, content: Content) -> bytes:
     try:
         return work.plan.render(content)
     except RookeryError as error:
-        if error.cause not in UNREADABLE:
-            raise
-        if len(content.rows) > 1:
+        if error.cause in UNREADABLE and len(content.rows) > 1:
             return b"".join([_render(work, content.part(at, at + 1)) for at in range(len(content.rows))])
-        log.refused("fetch", error.refusal, session=work.session.id, account=work.session.user)
-        work.refusal = error.refusal
+        _skip(work, error)
         return b""
 
 
-async def _send_large(work: _Work, content: Content) -> None:
-    """One message, item by item; a whole body goes out in the pieces in which it is read."""
-    session, presence = work.session, content.presences[0]
-    if work.plan.parses:
-        try:
-            _load(content, work.plan)
-        except RookeryError as error:
-            if error.cause not in UNREADABLE:
-                raise
-            log.refused("fetch", error.refusal, session=session.id, account=session.user)
-            work.refusal = error.refusal
-            return
-    head = b"* %d FETCH (" % content.rows.numbers[0]
+def _skip(work: _Work, error: RookeryError) -> None:
+    """A message that cannot be read is left out."""
+    if error.cause not in UNREADABLE:
+        raise error
+    log.refused("fetch", error.refusal, session=work.session.id, account=work.session.user)
+    work.refusal = error.refusal
+
+
+async def _large(work: _Work, content: Content) -> None:
     try:
-        for column in work.plan.columns:
-            if column.whole:
-                await _stream(session, presence, head + column.form % (b"{%d}\r\n" % presence.size))
-            else:
-                value = await _value(column, content)
-                session.write((head if column.spaced else head.rstrip()) + column.form % value)
-            head = b" "
-            await session.turn()
+        await send_large(work.session, work.plan, content)
     except RookeryError as error:
-        log.refused("fetch", error.refusal, session=session.id, account=session.user)
-        session.stream.abort()  # half a response cannot be taken back
-        raise
-    session.write(b")\r\n")
-
-
-async def _value(column: Column, content: Content) -> int | bytes:
-    if column.need >= Need.HEAD:
-        return await aside(lambda: column.values(content)[0])
-    return column.values(content)[0]
-
-
-async def _stream(session: Session, presence: Presence, head: bytes) -> None:
-    for data in session.account.body_chunks(presence):
-        # NUL is not allowed in a literal, as in `responses.literal`
-        session.write(head + data.replace(b"\0", b"\x80"))
-        head = b""
-        await session.turn()
+        if work.session.stream.gone:
+            raise
+        _skip(work, error)

@@ -197,7 +197,7 @@ class Matcher:
                 await prepare(content, Kind.FIELDS, self._session.turn)
             for start, stop in content.pieces(READ_ROWS, READ_OCTETS):
                 piece = content.part(start, stop)
-                answers = await _ask(test, _read(piece, source))
+                answers = await _ask(test, piece, source)
                 matched.extend(place for (place, _), yes in zip(there[start:stop], answers, strict=True) if yes)
                 await self._session.turn()
         return matched
@@ -220,10 +220,16 @@ def _read(content: Content, source: Source) -> Sequence[bytes | None]:
         )
 
 
-async def _ask(test: Test, messages: Sequence[bytes | None]) -> list[bool]:
-    if sum(len(data) for data in messages if data is not None) > OCTETS:
-        return await aside(lambda: [data is not None and test(data) for data in messages])
-    return [data is not None and test(data) for data in messages]
+async def _ask(test: Test, content: Content, source: Source) -> list[bool]:
+    """What is long is read where it is searched: messages do not wait in memory for their turn."""
+    fields = _read(content, source) if source is Source.FIELDS else None
+
+    def answers() -> list[bool]:
+        messages = _read(content, source) if fields is None else fields
+        return [data is not None and test(data) for data in messages]
+
+    octets = content.octets() if fields is None else sum(len(data or b"") for data in fields)
+    return await aside(answers) if octets > OCTETS else answers()
 
 
 def _index_test(key: SearchKey, now: float) -> IndexTest:

@@ -2,13 +2,25 @@
 
 from collections.abc import Callable
 
-from rookery.formats.headers import body_start, select_fields
-from rookery.formats.mime import Part
+from rookery.formats.headers import HEADER_LIMIT, body_start, select_fields
+from rookery.formats.mime import Part, parse
 from rookery.formats.structure import locate, message_in
 from rookery.formats.text import decode_body
 from rookery.wire.imap.fetch import Section, SectionText
 
 Tree = Callable[[], Part]  # parses the message when first called; a section of the whole message needs none
+
+
+def tree_of(data: bytes) -> Tree:
+    """The tree of `data`, made at the first call."""
+    made: list[Part] = []
+
+    def tree() -> Part:
+        if not made:
+            made.append(parse(data))
+        return made[0]
+
+    return tree
 
 
 def section_range(data: bytes, tree: Tree, section: Section) -> tuple[int, int] | None:
@@ -42,7 +54,7 @@ def read_section(data: bytes, tree: Tree, section: Section, partial: tuple[int, 
     start, end = found
     if section.fields:
         exclude = section.text is SectionText.HEADER_FIELDS_NOT
-        content = select_fields(data, section.fields, start, end, exclude=exclude)
+        content = select_fields(data, section.fields, start, min(end, start + HEADER_LIMIT), exclude=exclude)
         return content if partial is None else content[partial[0] : partial[0] + partial[1]]
     if partial is not None:
         start = min(start + partial[0], end)

@@ -3,6 +3,9 @@ r"""FETCH: every section form, partials, ENVELOPE and BODYSTRUCTURE, \Seen, larg
 import random
 from pathlib import Path
 
+import pytest
+
+from rookery.access.imap import fetching
 from rookery.storage.values import Flag
 from tests.access.imap.support import World, message
 
@@ -18,6 +21,12 @@ MIXED = (
     b"--b--\r\nepilogue\r\n"
 )
 HEADER = MIXED[: MIXED.index(b"\r\n\r\n") + 4]
+
+
+@pytest.fixture(params=[fetching.LARGE, 0], ids=["small", "large"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages are answered from memory when they are small, and as they are read when they are large."""
+    monkeypatch.setattr(fetching, "LARGE", request.param)
 
 
 async def _section(world: World, data: bytes, item: str) -> bytes:
@@ -55,6 +64,7 @@ SECTIONS = {
 }
 
 
+@pytest.mark.usefixtures("either_way")
 async def test_every_section_form(world: World) -> None:
     await world.append("alice", MIXED, flags=int(Flag.SEEN))
     client = await world.selected()
@@ -68,6 +78,7 @@ async def test_every_section_form(world: World) -> None:
     assert line == b"* 1 FETCH (" + _literal(fields, expected) + b")"
 
 
+@pytest.mark.usefixtures("either_way")
 async def test_partials(world: World) -> None:
     await world.append("alice", MIXED, flags=int(Flag.SEEN))
     client = await world.selected()
@@ -85,6 +96,7 @@ async def test_partials(world: World) -> None:
         assert line == b"* 1 FETCH (" + _literal(label, expected) + b")", item
 
 
+@pytest.mark.usefixtures("either_way")
 async def test_parts_that_are_not_there(world: World) -> None:
     await world.append("alice", MIXED, flags=int(Flag.SEEN))
     client = await world.selected()
@@ -92,6 +104,7 @@ async def test_parts_that_are_not_there(world: World) -> None:
         assert await client.ok(f"FETCH 1 {item}") == [b"* 1 FETCH (%b NIL)" % item.encode()]
 
 
+@pytest.mark.usefixtures("either_way")
 async def test_binary(world: World) -> None:
     await world.append("alice", MIXED, flags=int(Flag.SEEN))
     client = await world.selected()
