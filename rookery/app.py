@@ -251,6 +251,11 @@ class Node:
                 ("queue_messages", "Messages in the queue.", {"": queue.messages}),
                 ("queue_recipients", "Recipients in the queue, by state.", dict(queue.states)),
                 ("queue_octets", "Octets of the messages in the queue.", {"": queue.octets}),
+                (
+                    "queue_oldest_seconds",
+                    "How long the oldest message has been in the queue; 0: it is empty.",
+                    {"": queue.oldest_age},
+                ),
                 ("connections", "Open connections, by listener.", dict(self.connections())),
                 ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
                 ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),

@@ -218,6 +218,7 @@ def test_health_status_and_metrics(site: RunningSite) -> None:
         text = answer.read().decode()
     for name in (
         "rookery_queue_messages 0.0",
+        "rookery_queue_oldest_seconds 0.0",
         'rookery_connections{name="imap"}',
         "rookery_store_commit_seconds_bucket",
         'rookery_accepted_total{listener="smtp"} 1.0',

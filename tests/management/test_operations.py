@@ -8,6 +8,7 @@ import pytest
 from rookery.base import log
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
+from rookery.distribution.spool.values import Incoming, Recipient
 from rookery.management.operations.accounts import (
     add_account,
     list_accounts,
@@ -18,6 +19,7 @@ from rookery.management.operations.accounts import (
     show_account,
 )
 from rookery.management.operations.domains import add_domain
+from rookery.management.operations.status import status
 from rookery.management.parts import Parts
 from rookery.management.site import make_folders, open_site, write_config
 
@@ -76,6 +78,15 @@ async def test_a_removed_account_is_kept_for_its_time(parts: Parts, clock: Manua
     assert await list_accounts(parts) == []
     with pytest.raises(RookeryError, match="there is no account"):
         await restore_account(parts, ALICE)
+
+
+async def test_how_long_the_oldest_message_waits(parts: Parts, clock: ManualClock) -> None:
+    assert (await status(parts)).queue.oldest_age == 0
+    staging = parts.spool.stage()
+    staging.write(b"Subject: x\r\n\r\n")
+    await parts.spool.accept(Incoming("a@x.test", (Recipient("b@y.test"),), staging.finish()))
+    clock.advance(90)
+    assert (await status(parts)).queue.oldest_age == 90
 
 
 async def test_limits_default_to_the_sites(parts: Parts) -> None:

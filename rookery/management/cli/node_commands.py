@@ -34,7 +34,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     now, queue = time.time(), found.queue
     connections = ", ".join(f"{name} {count}" for name, count in found.connections.items())
     states = ", ".join(f"{count} {name}" for name, count in queue.states.items() if count)
-    oldest = f", the oldest for {age(now - queue.oldest)}" if queue.oldest else ""
+    oldest = f", the oldest for {age(queue.oldest_age)}" if queue.oldest else ""
     pairs(
         [
             ("site", found.site),

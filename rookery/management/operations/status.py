@@ -16,13 +16,15 @@ WRITE_TIME = 0.6  # seconds within which a healthy store commits
 
 
 class QueueFigures(msgspec.Struct, frozen=True):
-    """`recipients`: those that wait, in whatever state. `oldest`: seconds UTC, 0 for an empty queue."""
+    """`recipients`: those that wait, in whatever state. `oldest`: when the oldest message came, seconds UTC,
+    and `oldest_age` how many seconds ago; both 0 for an empty queue."""
 
     messages: int
     recipients: int
     states: dict[str, int]
     octets: int
     oldest: int
+    oldest_age: int
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -49,7 +51,12 @@ class Health(msgspec.Struct, frozen=True):
 async def queue_figures(parts: "Parts") -> QueueFigures:
     found = await parts.queue_control.counts()
     return QueueFigures(
-        found.messages, sum(found.recipients.values()), dict(found.recipients), found.octets, found.oldest
+        messages=found.messages,
+        recipients=sum(found.recipients.values()),
+        states=dict(found.recipients),
+        octets=found.octets,
+        oldest=found.oldest,
+        oldest_age=max(0, int(parts.clock.wall()) - found.oldest) if found.oldest else 0,
     )
 
 
