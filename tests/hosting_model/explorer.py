@@ -41,9 +41,9 @@ def canonical(config: Config, state: State) -> State:
     which backend has which name."""
     state = renumbered(state)
     precise = not config.rules.death_repeats_counter
-    well = [b.ended for b in state.backends]
+    over = [b.ended for b in state.backends]
     watch = tuple(
-        tuple(MOVED if i == j or well[j] or (v >= MOVED and not precise) else v for j, v in enumerate(line))
+        tuple(MOVED if i == j or over[j] or (v >= MOVED and not precise) else v for j, v in enumerate(line))
         for i, line in enumerate(state.watch)
     )
     state = state._replace(watch=watch)

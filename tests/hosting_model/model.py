@@ -123,7 +123,9 @@ def silent(rules: Rules, state: State, i: int, j: int) -> bool:
         return True
     if not probe_fails(state, i, j):
         return False
-    least = PROBE if rules.probe_needs_silence else 0
+    least = PROBE if rules.probe_waits_an_interval_more else PROBE - 1
+    if not rules.probe_needs_silence:
+        least = 0
     if state.backends[j].mode != FROZEN and not rules.refusal_needs_silence:
         least = 0
     return still >= least

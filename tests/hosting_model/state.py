@@ -25,6 +25,7 @@ class Rules(NamedTuple):
     death_is_recorded: bool = True  # a beat of an incarnation that was found dead is refused
     refusal_needs_silence: bool = True  # a refused connection is a failed probe, no more
     probe_needs_silence: bool = True
+    probe_waits_an_interval_more: bool = True  # two may be the order of beats and one short pause
     state_after_claim: bool = True
     never_inherited: bool = True
     own_claim: bool = True  # a host may claim again what the row says is its own

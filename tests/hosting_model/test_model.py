@@ -30,6 +30,7 @@ def holds(config: Config) -> int:
         pytest.param(Config(2, 2, allowed("freeze", "lose", "write"), opened=True), id="frozen in a write"),
         pytest.param(Config(2, 2, allowed("cut", "pause", "write"), opened=True), id="without the database"),
         pytest.param(Config(2, 3, allowed("freeze", move=2, write=1), opened=True), id="moved away and back"),
+        pytest.param(Config(2, 2, allowed("part", "pause", "write"), opened=True), id="a cut between two, and a pause"),
         pytest.param(Config(3, 0, allowed(write=2, release=1)), id="three, and nothing happens"),
     ],
 )
@@ -44,6 +45,7 @@ NEEDED: dict[str, tuple[set[int], Config]] = {
     "death_is_recorded": ({5}, Config(2, 1, allowed("freeze"), opened=True)),
     "refusal_needs_silence": ({7}, Config(2, 1, allowed("part"), opened=True)),
     "probe_needs_silence": ({7}, Config(2, 1, allowed("part"), opened=True)),
+    "probe_waits_an_interval_more": ({7}, Config(2, 2, allowed("part", "pause"), opened=True)),
     "state_after_claim": ({4}, Config(2, 0, allowed("write", "release"), opened=True)),
     "never_inherited": ({1, 3, 4}, Config(2, 1, allowed("crash", write=2), opened=True)),
     "own_claim": ({6}, Config(2, 1, allowed("lose"))),
