@@ -25,7 +25,7 @@ class SmtpSettings:
     idle: float = 300.0
     before_login: float = 60.0  # submission: from the connection to the end of a successful AUTH
     failed_logins: int = 5  # of one connection
-    refused_recipients: int = 100  # of one connection
+    refused_recipients: int = 100  # of one connection; senders too
     pace: Pace = field(default_factory=Pace)
     tls_required: bool = True  # submission: not for loopback
     quota_for_good: bool = False  # LMTP: 552 and not 452 for a full mailbox

@@ -153,12 +153,20 @@ class Session:
         refused = self.check_sender(event.sender)
         if refused:
             self.log.info("refused", session=self.id, sender=event.sender, reply=refused[:9].decode())
-            self.engine.refuse(refused)
+            self._refuse(refused)
             return
         self._mail = event
         self._recipients = []
         self._surplus = 0
         self.engine.accept()
+
+    def _refuse(self, answer: bytes) -> None:
+        """A sender or recipient; each makes a line in the log, so a connection has only so many."""
+        self._refused += 1
+        if self._refused > self._settings.refused_recipients:
+            self.engine.close(replies.TOO_MANY_REFUSED)
+        else:
+            self.engine.refuse(answer)
 
     def check_sender(self, sender: str) -> bytes:
         """The reply that refuses the sender, b"" when it may send. Other servers may speak for anybody."""
@@ -186,11 +194,7 @@ class Session:
                 "refused", refusal, session=self.id, address=self._stream.peer.address, sender=self._mail.sender,
                 recipient=event.recipient,
             )  # fmt: skip
-            self._refused += 1
-            if self._refused > self._settings.refused_recipients:
-                self.engine.close(replies.TOO_MANY_REFUSED)
-            else:
-                self.engine.refuse(reply(refusal.cause, Moment.RECIPIENT))
+            self._refuse(reply(refusal.cause, Moment.RECIPIENT))
             return None
         asked = self._full(event.recipient, self._mail.size) if self._full is not None else None
         if asked is not None:
