@@ -71,6 +71,35 @@ async def test_a_header_has_a_limit_and_a_body_has_none(world: World, end: bytes
     assert (await client.append("INBOX", b"\r\n" + b"x" * 300_000)).startswith(b"OK"), "a header may be empty"
 
 
+UTF8_MAIL = "Subject: Grüße\r\n\r\nschön\r\n".encode()
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_append_of_a_utf8_message(world: World, wait: bool) -> None:
+    """RFC 6855 section 4: `UTF8 (~{n} ...)`, waited for or not."""
+    client = await world.login()
+    await client.ok("ENABLE UTF8=ACCEPT")
+    client.send(b'a APPEND "INBOX" (\\Seen) UTF8 (~{' + b"%d%b}\r\n" % (len(UTF8_MAIL), b"" if wait else b"+"))
+    if wait:
+        assert await client.line() == b"+ OK"
+    client.send(UTF8_MAIL + b")\r\n")
+    (line,) = await client.until(b"a")
+    assert line.startswith(b"OK [APPENDUID ")
+    await client.ok("SELECT INBOX")
+    (line,) = await client.ok("FETCH 1 BODY.PEEK[]")
+    assert line == b"* 1 FETCH (BODY[] {%d}\r\n%b)" % (len(UTF8_MAIL), UTF8_MAIL)
+
+
+async def test_a_utf8_message_that_is_no_literal8(world: World) -> None:
+    client = await world.login()
+    await client.ok("ENABLE UTF8=ACCEPT")
+    client.send(b"a APPEND INBOX UTF8 ({5}\r\n")
+    assert (await client.line()).startswith(b"a BAD ")
+    client.send(b"b APPEND INBOX UTF8 (~{5+}\r\n12345\r\n")
+    assert (await client.line()).startswith(b"b BAD "), "the parenthesis is missing"
+    assert await client.ok("STATUS INBOX (MESSAGES)") == [b'* STATUS "INBOX" (MESSAGES 0)']
+
+
 async def test_quota(world: World) -> None:
     client = await world.login()
     await client.append("INBOX", message())

@@ -64,6 +64,57 @@ async def test_imaplib_in_clear(tmp_path: Path) -> None:
         await asyncio.to_thread(_with_imaplib, port)
 
 
+UTF8_MAIL = (
+    "From: Zoë <zoë@d.test>\r\nTo: alice@d.test\r\nSubject: Grüße aus Köln\r\n"
+    'Content-Type: text/plain; charset=utf-8; name="größe.txt"\r\n\r\nschöne Grüße\r\n'
+).encode()
+
+
+def _with_utf8(port: int) -> None:
+    """RFC 6855 and its successor RFC 9755, in which APPEND needs no words of its own."""
+    with imaplib.IMAP4("127.0.0.1", port, timeout=20) as client:
+        client.login(ALICE, PASSWORD)
+        assert b" UTF8=ACCEPT" in client.capability()[1][0]
+        client.create("&2D3eAA-")  # modified UTF-7, so far
+        assert client.enable("UTF8=ACCEPT")[0] == "OK"
+        assert client.utf8_enabled
+        assert client.create('"Entwürfe/März"')[0] == "OK"
+        listed = {line.decode().split(' "/" ')[1] for line in client.list()[1]}
+        assert {'"\U0001f600"', '"Entwürfe/März"'} <= listed
+        assert client.list('""', '"Entwürfe/%"')[1] == [b'(\\HasNoChildren) "/" "Entw\xc3\xbcrfe/M\xc3\xa4rz"']
+        assert client.subscribe('"Entwürfe/März"')[0] == "OK"
+        assert client.lsub('""', '"Entw*"')[1][0].endswith('"Entwürfe/März"'.encode())
+        assert client.status('"Entwürfe"', "(MESSAGES)")[1] == ['"Entwürfe" (MESSAGES 0)'.encode()]
+        client.literal = UTF8_MAIL
+        assert client._simple_command("APPEND", '"Entwürfe"')[0] == "OK"
+        assert client.select('"Entwürfe"') == ("OK", [b"1"])
+        for key, text in (("SUBJECT", "Köln"), ("FROM", "ZOË"), ("BODY", "SCHÖNE"), ("TEXT", "zoë@d.test")):
+            assert client.search(None, key, f'"{text}"') == ("OK", [b"1"]), key
+            client.literal = text.encode()
+            assert client.search(None, key) == ("OK", [b"1"]), key
+        assert client.search(None, "SUBJECT", '"Koeln"') == ("OK", [b""])
+        with pytest.raises(imaplib.IMAP4.error, match="names no charset"):
+            client._simple_command("SEARCH", "CHARSET", "UTF-8", "ALL")
+        whole = client.fetch("1", "(BODY[])")[1][0]
+        assert whole[1] == UTF8_MAIL
+        for item in ("ENVELOPE", "BODYSTRUCTURE"):
+            pieces = client.fetch("1", f"({item})")[1]
+            words = b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in pieces)
+            assert ("größe.txt" if item == "BODYSTRUCTURE" else "Grüße aus Köln").encode() in words
+        assert client.getquotaroot('"Entwürfe"')[0] == "OK"
+        assert client.rename('"Entwürfe"', '"Ältere"')[0] == "OK"
+        assert client.copy("1", '"Ältere/März"')[0] == "OK"
+
+
+async def test_imaplib_in_utf8(tmp_path: Path) -> None:
+    async with make_world(tmp_path, "alice") as world, _listening(world) as port:
+        await asyncio.to_thread(_with_utf8, port)
+        client = await world.selected("alice", "&AMQ-ltere")  # who has not enabled it sees names as ever
+        assert (await client.ok('LIST "" "&AMQ-*"'))[0].endswith(b'"&AMQ-ltere"')
+        (line,) = await client.ok("FETCH 1 ENVELOPE")
+        assert line.isascii() or b"{" in line, "octets beyond ASCII in literals only"
+
+
 def _with_imapclient(port: int, *, tls: bool) -> None:
     context = client_context()
     with IMAPClient("127.0.0.1", port, ssl=tls, ssl_context=context, timeout=20) as client:
