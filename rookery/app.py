@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from rookery.access.fullness import Fullness
 from rookery.access.imap.serve import serve_imap
 from rookery.access.imap.serve import services as imap_services
 from rookery.access.imap.settings import ImapSettings
@@ -85,7 +86,10 @@ class Services:
             clock=parts.clock,
             tls=tls,
         )
-        mail = partial(serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock)
+        full = Fullness(parts.directory, parts.store)
+        mail = partial(
+            serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
+        )
         submission = partial(
             serve_submission,
             spool=parts.spool,
