@@ -30,6 +30,7 @@ Restart=on-failure
 RestartSec=1
 TimeoutStopSec=60
 LimitNOFILE=131072
+LimitCORE=0
 
 ConfigurationDirectory=rookery
 ConfigurationDirectoryMode=0750
