@@ -91,7 +91,7 @@ async def _make(make: Callable[[bytes], bytes], content: Content, *, whole: bool
     def made() -> list[bytes]:
         return [make(data) for data in (content.bodies() if whole else content.heads())]
 
-    return await aside(made) if content.octets() > OCTETS else made()
+    return await aside(content.account.account, made) if content.octets() > OCTETS else made()
 
 
 def values(content: Content, kind: Kind) -> list[bytes]:

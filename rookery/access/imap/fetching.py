@@ -125,7 +125,8 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
                     gathered, octets = [], 0
                 await _large(work, part)
                 continue
-            lines = await aside(partial(_render, work, part)) if _is_long(work, part) else _render(work, part)
+            render = partial(_render, work, part)
+            lines = await aside(session.account.account, render) if _is_long(work.plan, part) else render()
             gathered.append(lines)
             octets += len(lines)
             if octets >= CHUNK:
@@ -145,23 +146,11 @@ def _pieces(content: Content, plan: Plan) -> Iterator[Content]:
         yield content.part(start, stop)
 
 
-def _is_long(work: _Work, content: Content) -> bool:
-    """Whether rendering may take long; what it needs of the store has been read then."""
-    plan = work.plan
+def _is_long(plan: Plan, content: Content) -> bool:
+    """Whether rendering may take long; messages are read there, and do not wait in memory for their turn."""
     if plan.parses:
-        try:
-            _load(content, plan)
-        except RookeryError:
-            return False  # `_render` says which message it is
         return content.octets() > OCTETS
     return plan.need is Need.DERIVED and content.derived_octets() > DERIVED_OCTETS
-
-
-def _load(content: Content, plan: Plan) -> None:
-    if plan.need >= Need.WHOLE:
-        content.bodies()
-    else:
-        content.heads()
 
 
 def _render(work: _Work, content: Content) -> bytes:

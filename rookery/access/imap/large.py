@@ -26,7 +26,7 @@ async def send_large(session: Session, plan: Plan, content: Content) -> None:
     """
     presence = content.presences[0]
     find = partial(_find, session.account, presence, plan)
-    found = await aside(find) if _looks(plan) else find()
+    found = await aside(session.account.account, find) if _looks(plan) else find()
     head = b"* %d FETCH (" % content.rows.numbers[0]
     try:
         for column, value in zip(plan.columns, found, strict=True):

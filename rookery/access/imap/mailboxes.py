@@ -110,13 +110,14 @@ async def _answers(
     patterns: int,
 ) -> AsyncIterator[list[Row]]:
     """The rows of an answer, some at a time. Many names are gone through aside, a slice in each turn there."""
+    account = session.account.account
     octets = sum(len(mailbox.name) for mailbox in mailboxes) + sum(map(len, subscriptions))
     long = octets * patterns > AT_ONCE
-    listing = await aside(make) if long else make()
+    listing = await aside(account, make) if long else make()
     some = partial(listing.patterns.some, listing.names)
     more = True
     while more:
-        names, more = await aside(some) if long else some()
+        names, more = await aside(account, some) if long else some()
         for at in range(0, len(names), ANSWER_ROWS):
             yield [listing.row(name) for name in names[at : at + ANSWER_ROWS]]
             await session.turn()

@@ -229,7 +229,7 @@ async def _ask(test: Test, content: Content, source: Source) -> list[bool]:
         return [data is not None and test(data) for data in messages]
 
     octets = content.octets() if fields is None else sum(len(data or b"") for data in fields)
-    return await aside(answers) if octets > OCTETS else answers()
+    return await aside(content.account.account, answers) if octets > OCTETS else answers()
 
 
 def _index_test(key: SearchKey, now: float) -> IndexTest:
