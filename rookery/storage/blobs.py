@@ -96,7 +96,7 @@ class BlobStore:
             file = self._files.open_append(self._name(self._number))
         except OSError:
             return
-        end = max(good_end(file, self._number), min(known, file.size()))
+        end = good_end(file, self._number, min(known, file.size()))
         try:
             if end < file.size():
                 if sound_after(file, end):  # not a torn tail but damage: what lies behind it may be somebody's mail

@@ -63,20 +63,20 @@ def check(data: bytes, blob: BlobId, length: int) -> str | None:
     return None if value == crc else "its checksum is wrong"
 
 
-def scan(file: File, segment: int) -> Iterator[Record]:
-    """All records whose headers follow each other from the beginning; stops at the first place that is no header."""
-    offset, size = 0, file.size()
+def scan(file: File, segment: int, start: int = 0) -> Iterator[Record]:
+    """All records whose headers follow each other from `start`; stops at the first place that is no header."""
+    offset, size = start, file.size()
     while offset + HEADER.size <= size:
         magic, codec, crc, length, blob = HEADER.unpack(file.read_at(offset, HEADER.size))
-        start = offset + HEADER.size
-        if magic != MAGIC or length > LENGTH_LIMIT or start + length > size:
+        begin = offset + HEADER.size
+        if magic != MAGIC or length > LENGTH_LIMIT or begin + length > size:
             return
         value = zlib.crc32(blob, codec)
-        for at in range(start, start + length, _SCAN):
-            value = zlib.crc32(file.read_at(at, min(_SCAN, start + length - at)), value)
+        for at in range(begin, begin + length, _SCAN):
+            value = zlib.crc32(file.read_at(at, min(_SCAN, begin + length - at)), value)
         health = Health.GOOD if value == crc else Health.ROTTEN
-        yield Record(BlobId(blob), Place(segment, start, length, codec), health)
-        offset = start + length
+        yield Record(BlobId(blob), Place(segment, begin, length, codec), health)
+        offset = begin + length
 
 
 def sound_after(file: File, start: int) -> bool:
@@ -98,10 +98,13 @@ def sound_after(file: File, start: int) -> bool:
     return False
 
 
-def good_end(file: File, segment: int) -> int:
-    """Behind the last good record; what follows was never acknowledged: a flush had not ended."""
-    end = 0
-    for record in scan(file, segment):
+def good_end(file: File, segment: int, known: int) -> int:
+    """Behind the last good record; what follows was never acknowledged: a flush had not ended.
+
+    Looked for behind `known` only, the end of a record: a start does not read what it knows.
+    """
+    end = known
+    for record in scan(file, segment, known):
         if record.health is Health.GOOD:
             end = record.place.offset + record.place.length
     return end
