@@ -12,7 +12,7 @@ from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId, BlobId
 from rookery.base.numberset import NumberSet
 from rookery.storage.batch import AccountRow, Batch
-from rookery.storage.counters import Counter
+from rookery.storage.counters import Birth, Counter
 from rookery.storage.engine import Transaction, Value
 from rookery.storage.keywords import keyword_bits
 from rookery.storage.staging import Staged
@@ -208,6 +208,7 @@ def _store(batch: Batch, work: _Rows, row: AccountRow, counter: Counter, item: A
     row.whole.messages += 1
     row.whole.size += item.size
     number, mailbox = row.number, item.mailbox
+    row.born.append(Birth(mailbox, modseq, uid, flags, item.size))
     work.emails.append((number, modseq, modseq, item.blob, item.size, item.received, mailbox, uid, flags, 1, 0))
     work.presences.append((number, mailbox, uid, modseq, flags, modseq, modseq, batch.now))
     if item.delivery is not None:

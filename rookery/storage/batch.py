@@ -58,6 +58,7 @@ class AccountRow:
     __slots__ = (
         "before",
         "births",
+        "born",
         "changes",
         "counters",
         "detailed",
@@ -70,6 +71,7 @@ class AccountRow:
         "number",
         "promised",
         "renamed",
+        "row",
         "row_dirty",
         "settle",
         "size_limit",
@@ -79,6 +81,8 @@ class AccountRow:
     )
 
     def __init__(self, row: Row, whole: Counter, births: list[Birth], *, detailed: bool) -> None:
+        """`births` are those that `whole` leaves out."""
+        self.row = row
         self.id: AccountId = row[0]
         self.number: int = row[1]
         self.epoch: int = row[2]
@@ -89,6 +93,7 @@ class AccountRow:
         self.next_mailbox: int = row[7]
         self.floor: int = row[8]
         self.births = births  # appended before this batch and not in the stored counters
+        self.born: list[Birth] = []  # by this batch
         self.settle = False  # the counters must be stored with this batch
         for birth in births:
             whole.count(birth)
@@ -113,6 +118,15 @@ class AccountRow:
         whole.modseq += 1
         whole.dirty = True
         return whole.modseq
+
+    def again(self) -> "AccountRow | None":
+        """The same for the next batch, when this one did no more than append: as it would be read from the database."""
+        if self.settle or self.row_dirty or self.renamed or self.keywords is not None:
+            return None
+        made = AccountRow(self.row, self.whole.copy(), [], detailed=False)
+        made.births = self.births + self.born
+        made.counters = {number: counter.copy() for number, counter in self.counters.items()}
+        return made
 
     def next_uidvalidity(self, now: int) -> int:
         """Greater than any this account ever gave, so that a name made again is seen to be new (RFC 9051 2.3.1.1)."""
@@ -149,12 +163,19 @@ class Batch:
     """What the rules of one transaction share.
 
     `places`: where the blobs of this batch were made durable. `now`: seconds UTC. `watched`: the accounts somebody has
-    open, for which progress is kept in detail.
+    open, for which progress is kept in detail. `known`: rows that need not be read; those of the batch are taken out.
     """
 
-    __slots__ = ("accounts", "by_number", "log_rows", "now", "places", "used_blobs", "watched")
+    __slots__ = ("accounts", "by_number", "known", "log_rows", "now", "places", "used_blobs", "watched")
 
-    def __init__(self, places: Mapping[BlobId, Place], now: int, watched: Container[AccountId] = ()) -> None:
+    def __init__(
+        self,
+        places: Mapping[BlobId, Place],
+        now: int,
+        watched: Container[AccountId] = (),
+        known: dict[AccountId, AccountRow] | None = None,
+    ) -> None:
+        self.known = {} if known is None else known
         self.places = places
         self.now = now
         self.watched = watched
@@ -165,9 +186,17 @@ class Batch:
 
     def load(self, tx: Transaction, ids: Iterable[AccountId]) -> None:
         """The fence: the rows of all accounts of the batch, in order of id."""
-        missing = sorted(set(ids).difference(self.accounts))
-        if not missing:
-            return
+        wanted = set(ids).difference(self.accounts)
+        if self.known:
+            for account in wanted & self.known.keys():
+                row = self.known.pop(account)
+                row.detailed = account in self.watched
+                self.add(row)
+                wanted.discard(account)
+        if wanted:
+            self._read(tx, sorted(wanted))
+
+    def _read(self, tx: Transaction, missing: list[AccountId]) -> None:
         rows = {row[1]: row for row in tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing])}
         keys = [(number, WHOLE) for number in rows]
         births = read_births(tx, list(rows))
@@ -246,7 +275,7 @@ class Batch:
         settling = [
             row
             for row in self.accounts.values()
-            if row.whole.dirty and (row.settle or row.whole.modseq - row.before + len(row.births) > UNCOUNTED_LIMIT)
+            if row.whole.dirty and (row.settle or len(row.born) + len(row.births) > UNCOUNTED_LIMIT)
         ]
         self.load_counters(tx, [(row, birth.mailbox) for row in settling for birth in row.births])
         made: list[tuple[int, ...]] = []
@@ -256,6 +285,7 @@ class Batch:
             for counter in row.counters.values():
                 if counter.dirty or counter.mailbox in uncounted:
                     made.append((row.number, counter.mailbox, *counter.values()))
+            row.births, row.born = [], []
         return made
 
     def progress(self) -> dict[AccountId, Progress]:

@@ -76,6 +76,10 @@ class Counter:
             self.unseen += not birth.flags & 1
             self.deleted += birth.flags >> 3 & 1
 
+    def copy(self) -> "Counter":
+        """As it is now, and not dirty."""
+        return Counter(self.mailbox, *self.values())
+
     def values(self) -> tuple[int, ...]:
         return (
             self.uidvalidity,

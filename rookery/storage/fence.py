@@ -2,12 +2,13 @@
 that open accounts take over before anybody is answered."""
 
 from collections.abc import Callable, Container, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Refusal
 from rookery.base.ids import AccountId, BlobId
-from rookery.storage.batch import Batch, Progress
+from rookery.storage.batch import AccountRow, Batch, Progress
 from rookery.storage.engine import Transaction
 from rookery.storage.operations import Operation
 from rookery.storage.segments import Place
@@ -15,6 +16,8 @@ from rookery.storage.writer import Places, Rule
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+KNOWN = 4096  # accounts whose rows the writer remembers: it is the only one that changes them
 
 Advance = Callable[[dict[AccountId, Progress]], None]
 Lose = Callable[[set[AccountId]], None]
@@ -28,6 +31,8 @@ class StoreBatching:
         self._watched = watched
         self._advance = advance
         self._lose = lose
+        self._known: dict[AccountId, AccountRow] = {}
+        self._upkeep = False
         self.batch = Batch({}, 0)
 
     def rule(self, operation: Operation[A, R]) -> Rule[A, R]:
@@ -39,12 +44,26 @@ class StoreBatching:
         return Rule(operation.name, apply)
 
     def begin(self, tx: Transaction, places: Places, items: Sequence[object]) -> None:
-        self.batch = Batch(places, int(self._clock.wall()), self._watched)
+        known, self._known = self._known, {}  # again when the batch is durable: after a failure nothing is known
+        self._upkeep = any(item is None for item in items)  # which may change any row
+        self.batch = Batch(places, int(self._clock.wall()), self._watched, {} if self._upkeep else known)
         self.batch.load(tx, accounts_of(items))
 
     def finish(self, tx: Transaction) -> object:
         self.batch.finish(tx)
         return self.batch.progress()
+
+    def durable(self) -> None:
+        if self._upkeep:
+            return
+        known = self.batch.known
+        for account, row in self.batch.accounts.items():
+            again = row.again()
+            if again is not None:
+                known[account] = again
+        for account in list(islice(known, max(0, len(known) - KNOWN))):  # the longest unused
+            del known[account]
+        self._known = known
 
     def committed(self, made: Any) -> None:
         self._advance(made)

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ CHECKPOINT_PAGES = 4_000  # of the WAL (16 MB) before a checkpoint is asked for
 TRUNCATE_PAGES = 16_000  # then writers wait until the WAL is empty
 POOL = 8  # idle reading connections kept
 KEYS = 512  # most keys in one SELECT: bounds its parameters, and how many different statements there are
+ROWS = 64  # most rows in one INSERT
 STATEMENTS = 300  # prepared and kept, of each connection
 
 # A rule's own mistake (a wrong statement, a broken constraint) is not the database's failure: it goes on as it is.
@@ -52,6 +54,13 @@ def _selection(table: str, columns: tuple[str, ...], keys: tuple[str, ...], coun
         return f"{start}{keys[0]} IN ({','.join('?' * count)})"
     one = f"({','.join('?' * len(keys))})"
     return f"{start}({','.join(keys)}) IN (VALUES {','.join([one] * count)})"
+
+
+@functools.lru_cache(1000)
+def _insertion(table: str, columns: tuple[str, ...], count: int, keep_existing: bool) -> str:
+    one = f"({','.join('?' * len(columns))})"
+    tail = " ON CONFLICT DO NOTHING" if keep_existing else ""
+    return f"INSERT INTO {table}({','.join(columns)}) VALUES {','.join([one] * count)}{tail}"
 
 
 class SqliteReader:
@@ -132,8 +141,12 @@ class SqliteTransaction(SqliteReader):
     def insert_many(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]], *, keep_existing: bool = False
     ) -> None:
-        tail = " ON CONFLICT DO NOTHING" if keep_existing else ""
-        self._many(f"INSERT INTO {table}({','.join(columns)}) VALUES({','.join('?' * len(columns))}){tail}", rows)
+        names, start = tuple(columns), 0
+        while start < len(rows):  # few steps, few different statements: each step gives the GIL away and asks for it
+            count = min(ROWS, 1 << ((len(rows) - start).bit_length() - 1))
+            flat = list(chain.from_iterable(rows[start : start + count]))
+            self._execute(_insertion(table, names, count, keep_existing), flat)
+            start += count
 
     def update_many(
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]

@@ -54,6 +54,9 @@ class Batching(Protocol):
     def finish(self, tx: Transaction) -> object:
         """Last statements; what it returns is handed to `committed`."""
 
+    def durable(self) -> None:
+        """The transaction of all items together is committed; not called after one by one."""
+
     def committed(self, made: object) -> None:
         """On the event loop, before anybody is answered."""
 
@@ -74,6 +77,9 @@ class Plain:
 
     def finish(self, tx: Transaction) -> object:
         return None
+
+    def durable(self) -> None:
+        return
 
     def committed(self, made: object) -> None:
         return
@@ -302,7 +308,7 @@ class Writer:
         return self._one_by_one(items, places)
 
     def _together(self, items: list[_Waiting], places: Places) -> object:
-        with self.database.write() as tx:
+        with self.database.write() as tx, self._gate.turn:  # the commit is after the turn
             if places and self.blobs is not None:
                 self.blobs.write(tx, list(places))
             self._batching.begin(tx, places, [item.argument for item in items])
@@ -310,7 +316,9 @@ class Writer:
                 results = rule.apply(tx, [item.argument for item in group])
                 for item, result in zip(group, results, strict=True):
                     item.result = result
-            return self._batching.finish(tx)
+            made = self._batching.finish(tx)
+        self._batching.durable()
+        return made
 
     def _one_by_one(self, items: list[_Waiting], places: Places) -> list[object]:
         """Each item with a beginning and an end of its own, all in one transaction."""

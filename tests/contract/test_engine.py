@@ -119,6 +119,15 @@ class TestWriting:
             tx.insert_many("item", COLUMNS, [(1, "a", 99, None), (4, "n", 1, None)], keep_existing=True)
         assert _all(database) == [*before, (4, "n", 1, None)]
 
+    @pytest.mark.parametrize("count", [1, 3, 64, 100, 135])
+    def test_rows_of_any_number(self, database: Database, count: int) -> None:
+        with database.write() as tx:
+            tx.insert_many("item", COLUMNS, [(5, f"n{n:03}", n, b"x") for n in range(count)])
+            tx.insert_many("item", COLUMNS, [(5, f"n{n:03}", -1, None) for n in range(count + 2)], keep_existing=True)
+        with database.read() as reader:
+            rows = reader.rows("SELECT offset, data FROM item WHERE owner = ? ORDER BY name", 5)
+        assert rows == [*((n, b"x") for n in range(count)), (-1, None), (-1, None)]
+
     def test_an_error_rolls_back(self, database: Database) -> None:
         before = _all(database)
         with pytest.raises(ZeroDivisionError), database.write() as tx:  # noqa: PT012

@@ -1,9 +1,11 @@
-"""The loop gives way only while a batch is open, and only after it has worked."""
+"""The loop gives way only while a writer has work: for the whole of a writer's turn, else for a moment now and then."""
+
+import threading
 
 import pytest
 
 from rookery.storage import gate as gate_module
-from rookery.storage.gate import REST, WORK, Gate
+from rookery.storage.gate import PATIENCE, REST, WORK, Gate
 
 
 class Times:
@@ -17,6 +19,28 @@ class Times:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+
+class Turn:
+    """A lock that a writer keeps for so many seconds, as far as the loop can tell."""
+
+    def __init__(self, times: Times, kept: float) -> None:
+        self._times = times
+        self._kept = kept
+        self.waited: list[float] = []
+
+    def locked(self) -> bool:
+        return self._kept > 0
+
+    def acquire(self, timeout: float) -> bool:
+        waited = min(timeout, self._kept)
+        self.waited.append(waited)
+        self._times.now += waited
+        self._kept -= waited
+        return self._kept <= 0
+
+    def release(self) -> None:
+        return
 
 
 @pytest.fixture
@@ -55,3 +79,45 @@ def test_several_writers_share_it(times: Times) -> None:
     times.now += 1
     gate.give_way()
     assert len(times.slept) == 1
+
+
+def test_a_turn_is_waited_for_at_once(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    gate.open()
+    gate.give_way()
+    turn = Turn(times, PATIENCE / 5)
+    monkeypatch.setattr(gate, "turn", turn)
+    gate.give_way()
+    assert turn.waited == [PATIENCE / 5]
+    assert len(times.slept) == 1
+
+
+def test_heavy_work_leaves_the_loop_its_share(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    gate.open()
+    turn = Turn(times, 100 * PATIENCE)
+    monkeypatch.setattr(gate, "turn", turn)
+    began, worked = times.now, 0.0
+    while turn.locked() and worked < 1:
+        gate.give_way()
+        times.now += WORK / 5
+        worked += WORK / 5
+    assert sum(turn.waited) / (times.now - began) < 0.6
+    assert max(turn.waited) == PATIENCE
+
+
+def test_a_real_turn_holds_the_loop(times: Times) -> None:
+    gate = Gate()
+    gate.open()
+    gate.turn.acquire()
+    ended = threading.Event()
+
+    def loop() -> None:
+        gate.give_way()
+        ended.set()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    gate.turn.release()
+    assert ended.wait(10)
+    thread.join()
