@@ -76,23 +76,37 @@ class Wire:
         self.seen = 0
         self.at = 0
         self.delivered = False
-        self._listener = socket.socket(socket.AF_UNIX)
         self.path = folder / ".s.PGSQL.5432"
-        self._listener.bind(str(self.path))
-        self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._open: list[socket.socket] = []
+        self.go_on()
+
+    def go_on(self) -> None:
+        listener = self._listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        listener.listen()
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        """The server is away: what is connected ends, nobody connects, until `go_on`."""
+        self.path.unlink()
+        self._listener.close()
+        sides, self._open = self._open, []
+        for side in sides:
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
 
     def cut(self, at: int, *, delivered: bool) -> None:
         self.seen, self.at, self.delivered = 0, at, delivered
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                client = self._listener.accept()[0]
+                client = listener.accept()[0]
             except OSError:
                 return
             server = socket.socket(socket.AF_UNIX)
             server.connect(self._server)
+            self._open += [client, server]
             quiet = threading.Event()
             for work in (self._up, self._down):
                 threading.Thread(target=work, args=(client, server, quiet), daemon=True).start()

@@ -1,6 +1,7 @@
 """The shared engine: PostgreSQL through psycopg 3. The rules see the same SQL as on SQLite; this file translates it.
 
-What differs: `?` becomes `%s`; BLOB is BYTEA, INTEGER is BIGINT (SQLite's table options are dropped); set-wise work is
+What differs: `?` becomes `%s`; BLOB is BYTEA, INTEGER is BIGINT (SQLite's table options are dropped); TEXT is sorted
+by its octets, whatever the server's language is; set-wise work is
 one statement over arrays (`unnest`); `offset` in small letters is the column of that name, in capitals the keyword.
 A commit is durable when it returns, as long as the server runs with `synchronous_commit` on.
 """
@@ -27,8 +28,8 @@ MIGRATING = "60s"  # how long a node waits for another that brings the schema up
 LISTENING = 5.0  # seconds after which a listener looks whether it shall end, or connects again
 
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|\?|%|\boffset\b")
-_TYPE = re.compile(r"\b(?:BLOB|INTEGER|REAL)\b")
-_TYPES = {"BLOB": "BYTEA", "INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION"}
+_TYPE = re.compile(r"\b(?:BLOB|INTEGER|REAL|TEXT)\b")
+_TYPES = {"TEXT": 'TEXT COLLATE "C"', "BLOB": "BYTEA", "INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION"}
 _OPTIONS = re.compile(r"\)\s*(?:WITHOUT ROWID|STRICT)(?:\s*,\s*(?:WITHOUT ROWID|STRICT))*\s*;?\s*$")
 log = logger("postgres")
 

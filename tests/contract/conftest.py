@@ -7,7 +7,10 @@ import pytest
 
 from rookery.storage.engine import Database
 from rookery.storage.sqlite import SqliteDatabase
-from tests.postgres import Postgres, fresh_postgres, postgres  # noqa: F401
+from tests import postgres as server
+from tests.postgres import Postgres
+
+postgres, fresh_postgres, wire = server.postgres, server.fresh_postgres, server.wire
 
 Engine = Callable[..., Database]
 

@@ -1,6 +1,6 @@
 """Blobs: what goes in comes out, in segment files and in PostgreSQL alike."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest

@@ -6,6 +6,8 @@ schema.py      tables and migrations
 rules_*.py     the acts, as functions over a transaction
 reads.py       point reads and pages
 memory.py      bounded memory over the reads
+shared.py      the same on PostgreSQL, for several nodes
+following.py   what other nodes change, from the change log
 resolve.py     address -> accounts and outside addresses
 directory.py   the Directory: all of it behind one object
 """

@@ -15,7 +15,8 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, RandomBytes, system_random
 from rookery.distribution.directory import acts, reads
-from rookery.distribution.directory.addresses import POSTMASTER, Address, canonical_domain, parse_address
+from rookery.distribution.directory.addresses import POSTMASTER, canonical_domain, parse_address
+from rookery.distribution.directory.following import Following
 from rookery.distribution.directory.logins import LoginBatch
 from rookery.distribution.directory.memory import Memory
 from rookery.distribution.directory.resolve import Known, known, resolve
@@ -60,6 +61,7 @@ class Directory:
         "_clock",
         "_copy",
         "_database",
+        "_following",
         "_logins",
         "_memory",
         "_watchers",
@@ -77,7 +79,7 @@ class Directory:
         clock: Clock,
         secrets: Secrets,
         settings: DirectorySettings,
-        copy: Callable[[Path], None],
+        copy: Callable[[Path], None] | None,
         random: RandomBytes = system_random,
     ) -> None:
         self._database = database
@@ -88,6 +90,7 @@ class Directory:
         self._memory = Memory(database)
         self._logins = LoginBatch(self._write_logins)
         self._watchers: list[Callable[[], None]] = []
+        self._following = Following(database, self._memory, self._tell) if database.shared else None
         self.secrets = secrets
         self.settings = settings
 
@@ -103,7 +106,7 @@ class Directory:
         def done(result: Outcome[R] | Refusal) -> None:
             if isinstance(result, Outcome):
                 self._forget(result)
-            elif result.cause is Cause.UNAVAILABLE:
+            elif result.cause is Cause.UNAVAILABLE and self._following is None:
                 self._memory.forget_everything()  # whether it was committed is not known
             if not future.done():
                 future.set_result(result)
@@ -122,11 +125,27 @@ class Directory:
             self._memory.forget_name(name)
         for account in outcome.accounts:
             self._memory.forget_account(account)
+        self._tell()
+
+    def _tell(self) -> None:
         for watcher in list(self._watchers):
             watcher()
 
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes write to it too."""
+        return self._following is not None
+
+    async def catch_up(self) -> None:
+        """Everything that another node committed before this call counts here after it. Raises UNAVAILABLE."""
+        if self._following is not None:
+            await self._following.catch_up()
+
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Called on the loop after each committed act, without saying which: the log is the truth. Returns the end."""
+        """Called on the loop after committed acts, here or elsewhere, without saying which: the log is the truth.
+
+        Returns the end.
+        """
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
@@ -135,13 +154,22 @@ class Directory:
             return read(reader)
 
     async def snapshot(self, target: Path) -> None:
-        """A consistent copy of this moment as a database file of its own, while acts and reads go on."""
+        """A consistent copy of this moment as a database file of its own, while acts and reads go on.
+
+        Raises UNSUPPORTED for a directory on a database server, whose copies are that server's affair.
+        """
+        if self._copy is None:
+            raise RookeryError(
+                Cause.UNSUPPORTED, "the directory is on PostgreSQL, which makes its own copies; see pg_basebackup"
+            )
         await asyncio.get_running_loop().run_in_executor(None, self._copy, target)
 
     async def close(self) -> None:
         """Write the last logins, finish the acts under way."""
         self._logins.flush()
         await self._writer.close()
+        if self._following is not None:
+            await self._following.close()
         self._database.close()
 
     # --- domains ---
@@ -194,16 +222,18 @@ class Directory:
 
     # --- accounts ---
 
-    def _entry(self, address: Address) -> reads.Entry | None:
+    def _entry_of(self, text: str) -> reads.Entry | None:
+        """Of text that is no address there is none; a directory that is away is another matter, and raises."""
+        try:
+            address = parse_address(text)
+        except RookeryError:
+            return None
         number = self._memory.domain_number(address.domain) if address.domain else reads.SITE_DOMAIN
         return None if number is None else self._memory.entry(number, address.local)
 
     def account(self, address: str) -> AccountRecord | None:
         """The account that has exactly this address, in whatever state; bare `postmaster` is the built-in one."""
-        try:
-            entry = self._entry(parse_address(address))
-        except RookeryError:
-            return None
+        entry = self._entry_of(address)
         return self._memory.account(entry.object) if entry is not None and entry.kind is Kind.ACCOUNT else None
 
     def account_by_id(self, account: AccountId) -> AccountRecord | None:
@@ -256,10 +286,7 @@ class Directory:
         return self._expansion(address, Kind.GROUP, reads.group)
 
     def _expansion(self, address: str, kind: Kind, read: Callable[[Reader, bytes], T | None]) -> T | None:
-        try:
-            entry = self._entry(parse_address(address))
-        except RookeryError:
-            return None
+        entry = self._entry_of(address)
         if entry is None or entry.kind is not kind:
             return None
         with self._database.read() as reader:

@@ -1,12 +1,12 @@
 """Bounded memory over the reads, on the event loop's thread alone.
 
 An answer is read and remembered in one go, and a committed change is forgotten before its act is acknowledged, so
-nothing stale outlives an acknowledgement. Absent names have a small memory of their own: whoever guesses addresses
-does not push the real ones out.
+nothing stale outlives an acknowledgement; following.py does the same for what other nodes change. Absent names have a
+small memory of their own: whoever guesses addresses does not push the real ones out.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 from typing import Generic, TypeVar
 
 from rookery.base.ids import AccountId
@@ -53,6 +53,10 @@ class Recent(Generic[K, V]):
 
     def drop(self, key: K) -> V | None:
         return self._held.pop(key, None)
+
+    def drop_where(self, unwanted: Callable[[V], bool]) -> None:
+        for key in [key for key, value in self._held.items() if unwanted(value)]:
+            del self._held[key]
 
     def clear(self) -> None:
         self._held.clear()
@@ -164,6 +168,17 @@ class Memory:
     def forget_account(self, account: AccountId) -> None:
         self._accounts.drop(account)
         self._credentials.drop(account)
+
+    def forget_absent(self) -> None:
+        """Names that were not there."""
+        self._absent.clear()
+
+    def forget_expansions(self) -> None:
+        self._expansions.clear()
+
+    def forget_names_of(self, objects: Container[bytes]) -> None:
+        """Looks at every name in memory."""
+        self._names.drop_where(lambda entry: entry.object in objects)
 
     def forget_everything(self) -> None:
         for memory in (self._domains, self._foreign, self._names, self._absent, self._accounts, self._expansions):

@@ -1,5 +1,6 @@
 """Opening a directory: database, tables, the site's secret and its built-in postmaster, writer thread."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rookery.distribution.directory.directory import Directory, DirectorySetting
 from rookery.distribution.directory.rules_accounts import add_builtin
 from rookery.distribution.directory.schema import TABLES
 from rookery.distribution.directory.secrets import Secrets
-from rookery.storage.engine import Database
+from rookery.storage.engine import Database, Reader
 from rookery.storage.gate import Gate
 from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
@@ -29,18 +30,23 @@ def ensure_site(database: Database, clock: Clock, random: RandomBytes, iteration
     that is no account from one that is.
     """
     with database.read() as reader:
-        kept = {key: bytes(value) for key, value in reader.rows("SELECT key, value FROM site")}
-        used = reader.row("SELECT MAX(scram_iterations) FROM account")
-    if "secret" in kept and "scram-iterations" in kept:
-        return kept["secret"], int.from_bytes(kept["scram-iterations"], "big")
-    if used is not None and used[0]:
-        iterations = used[0]
-    made = {"secret": random(32), "scram-iterations": iterations.to_bytes(4, "big")} | kept
-    with database.write() as tx:
-        tx.insert_many("site", ("key", "value"), [(key, value) for key, value in made.items() if key not in kept])
-        if reads.entry(tx, reads.SITE_DOMAIN, POSTMASTER) is None:
-            add_builtin(tx, new_account_id(random), Address(POSTMASTER, ""), int(clock.wall()))
-    return made["secret"], iterations
+        kept = _site(reader)
+    if "secret" not in kept or "scram-iterations" not in kept:
+        with database.write() as tx:
+            kept = _site(tx)  # another node may have been first
+            used = tx.row("SELECT MAX(scram_iterations) FROM account")
+            if used is not None and used[0]:
+                iterations = used[0]
+            made = {"secret": random(32), "scram-iterations": iterations.to_bytes(4, "big")} | kept
+            tx.insert_many("site", ("key", "value"), [(key, value) for key, value in made.items() if key not in kept])
+            if reads.entry(tx, reads.SITE_DOMAIN, POSTMASTER) is None:
+                add_builtin(tx, new_account_id(random), Address(POSTMASTER, ""), int(clock.wall()))
+        kept = made
+    return kept["secret"], int.from_bytes(kept["scram-iterations"], "big")
+
+
+def _site(reader: Reader) -> dict[str, bytes]:
+    return {key: bytes(value) for key, value in reader.rows("SELECT key, value FROM site")}
 
 
 def open_directory(
@@ -53,13 +59,27 @@ def open_directory(
     random: RandomBytes = system_random,
 ) -> Directory:
     """Open or make the directory kept in the file `path`. Raises RookeryError (a newer schema is refused by name)."""
+    database = SqliteDatabase(path, MIGRATIONS)
+    return directory_on(
+        database, clock=clock, gate=gate, hasher=hasher, settings=settings, random=random, copy=database.backup
+    )
+
+
+def directory_on(
+    database: Database,
+    *,
+    clock: Clock,
+    gate: Gate,
+    hasher: Hasher,
+    settings: DirectorySettings | None = None,
+    random: RandomBytes = system_random,
+    copy: Callable[[Path], None] | None = None,
+) -> Directory:
+    """The directory in an open database with MIGRATIONS, which has one writer at a time. `copy` makes snapshots."""
     settings = settings or DirectorySettings()
     if settings.default_domain:
         settings = replace(settings, default_domain=canonical_domain(settings.default_domain))
-    database = SqliteDatabase(path, MIGRATIONS)
     secret, iterations = ensure_site(database, clock, random, settings.scram_iterations)
     writer = Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock)
     secrets = Secrets(hasher, random, secret, iterations, keyed=settings.scram)
-    return Directory(
-        database, writer, clock=clock, secrets=secrets, settings=settings, copy=database.backup, random=random
-    )
+    return Directory(database, writer, clock=clock, secrets=secrets, settings=settings, copy=copy, random=random)

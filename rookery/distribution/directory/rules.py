@@ -53,13 +53,14 @@ def each(
 
 
 def note(tx: Transaction, at: int, *changes: tuple[Kind, str, Verb]) -> int:
-    """Write change-log rows; returns the number of the last."""
+    """Write change-log rows, and wake those that follow the log; returns the number of the last."""
     tx.run("UPDATE counter SET value = value + ? WHERE name = 'changes'", len(changes))
     last = reads.last_change(tx)
     first = last - len(changes) + 1
     rows = [(first + i, kind.value, object, verb.value, at) for i, (kind, object, verb) in enumerate(changes)]
     tx.insert_many("change", ("number", "kind", "object", "verb", "at"), rows)
     tx.run("DELETE FROM change WHERE number <= ?", last - CHANGES_KEPT)
+    tx.announce()
     return last
 
 

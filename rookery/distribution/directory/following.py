@@ -1,0 +1,133 @@
+"""What other nodes change in a shared directory: read from the change log, forgotten here.
+
+The log is the truth. A wake-up says only that it is worth looking; when one is lost, the look comes a second later.
+While the database is away nothing is forgotten: who is known goes on being known.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rookery.base.errors import RookeryError
+from rookery.base.ids import AccountId, account_from_text
+from rookery.base.log import logger
+from rookery.distribution.directory import reads
+from rookery.distribution.directory.addresses import parse_address
+from rookery.distribution.directory.memory import Memory
+from rookery.distribution.directory.values import Change, Kind, Verb
+from rookery.storage.engine import Database, Reader
+
+INTERVAL = 1.0  # seconds between two looks without a wake-up
+BEHIND = 2_000  # changes; who is further behind forgets everything
+
+log = logger("directory")
+
+
+class Stale(msgspec.Struct):
+    """What some changes made stale. `absent`: names that were not there may be there now. `last`: the last of them."""
+
+    last: int
+    everything: bool = False
+    absent: bool = False
+    names: set[tuple[int, str]] = msgspec.field(default_factory=set)
+    accounts: set[AccountId] = msgspec.field(default_factory=set)
+    purged: set[bytes] = msgspec.field(default_factory=set)
+
+
+def stale_since(reader: Reader, seen: int) -> Stale:
+    """Of the changes after number `seen`. A log that has lost some of them, or went back, makes everything stale."""
+    stale = Stale(reads.last_change(reader))
+    changes = list(reads.changes(reader, seen, BEHIND)) if stale.last > seen else []
+    gap = stale.last - seen != len(changes)
+    if gap or any(change.kind in (Kind.DOMAIN, Kind.NAME) for change in changes):
+        stale.everything = True
+    else:
+        _add(reader, stale, changes)
+    return stale
+
+
+def _add(reader: Reader, stale: Stale, changes: Iterable[Change]) -> None:
+    for change in changes:
+        if change.kind in (Kind.ACCOUNT, Kind.CREDENTIAL):
+            account = account_from_text(change.object)
+            stale.accounts.add(account)
+            stale.absent |= change.verb is Verb.CREATED
+            if change.verb is Verb.DESTROYED:
+                stale.purged.add(account)
+        else:
+            address = parse_address(change.object)
+            number = reads.domain_number(reader, address.domain)
+            if number is not None:
+                stale.names.add((number, address.local))
+
+
+class Following:
+    """Keeps one node's memory true. `changed` is called on the loop after something was forgotten."""
+
+    def __init__(self, database: Database, memory: Memory, changed: Callable[[], None]) -> None:
+        with database.read() as reader:
+            self._seen = reads.last_change(reader)
+        self._database = database
+        self._memory = memory
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._looking = asyncio.Lock()
+        self._unlisten = database.listen(self._wake)
+        self._task = self._loop.create_task(self._run())
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def _run(self) -> None:
+        away = False
+        while True:
+            try:
+                await self.catch_up()
+                away = False
+            except RookeryError as error:
+                if not away:
+                    log.warning("directory-away", cause=error.cause.value, what=error.what)
+                away = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL):
+                    await self._woken.wait()
+            self._woken.clear()
+
+    async def catch_up(self) -> None:
+        """When it returns, all that was committed anywhere before the call counts here. Raises RookeryError."""
+        async with self._looking:
+            stale = await asyncio.to_thread(self._look)
+            if stale.last == self._seen:
+                return
+            self._forget(stale)
+            self._seen = stale.last
+        self._changed()
+
+    def _look(self) -> Stale:
+        with self._database.read() as reader:
+            return stale_since(reader, self._seen)
+
+    def _forget(self, stale: Stale) -> None:
+        memory = self._memory
+        if stale.everything:
+            memory.forget_everything()
+            return
+        if stale.absent:
+            memory.forget_absent()
+        for name in stale.names:
+            memory.forget_name(name)
+        if stale.names:
+            memory.forget_expansions()
+        for account in stale.accounts:
+            memory.forget_account(account)
+        if stale.purged:
+            memory.forget_names_of(stale.purged)
+
+    async def close(self) -> None:
+        self._unlisten()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
