@@ -95,7 +95,7 @@ def faults(rules: Rules, state: State) -> Iterator[Step]:
 
 
 def crashed(b: Backend) -> Backend:
-    return dropped(b)._replace(mode=CRASHED, ill=True, age=READ, flight=-1, offline=False, beaten=False)
+    return dropped(b)._replace(mode=CRASHED, ill=True, age=READ, flight=-1, beaten=False)
 
 
 def without_sessions(state: State) -> State:

@@ -66,7 +66,7 @@ def start(config: Config) -> State:
 def renewed(state: State, i: int) -> State:
     """Backend i registers a new incarnation: nothing that the former one hosted is its own."""
     b = dropped(state.backends[i])._replace(
-        mode=RUNNING, ended=False, beaten=True, age=0, flight=-1, since=0, ill=False, offline=False
+        mode=RUNNING, ended=False, beaten=True, age=0, flight=-1, since=0, ill=False
     )
     row = state.kept.row
     if row.host == i:
@@ -99,7 +99,7 @@ def beat(rules: Rules, state: State, i: int, *, delayed: bool = False) -> State:
 def confirmed(rules: Rules, state: State, b: Backend, age: int) -> Backend:
     if b.opening == OPEN and b.flight < 0 and not (b.current and b.epoch == state.kept.row.epoch):
         raise Broken(5, "a beat is confirmed although it has lost the account: stale reads for ever")
-    return b._replace(age=age, flight=-1, offline=False)
+    return b._replace(age=age, flight=-1)
 
 
 def answered(rules: Rules, state: State, i: int) -> State:
@@ -312,8 +312,8 @@ def _writing(rules: Rules, state: State, i: int) -> Iterator[Step]:
 
 
 def may_read_offline(rules: Rules, state: State, i: int) -> bool:
-    """The database is away from everybody who could claim: each of the others says so, and that it knows of no end of
-    this incarnation. (Who claimed an account because its host had ended knows.)"""
+    """The database is away from everybody who could claim: before each reply every other backend says so, and that it
+    knows of no end of this incarnation. (Who claimed an account because its host had ended knows.)"""
     b = state.backends[i]
     if b.mode != RUNNING or (b.linked and state.up) or (b.ended and rules.offline_peers_know_deaths):
         return False
@@ -333,18 +333,13 @@ def may_read_offline(rules: Rules, state: State, i: int) -> bool:
 
 def ticked(rules: Rules, state: State) -> State:
     backends = []
-    limit = read_limit(rules)
     for i, b in enumerate(state.backends):
         age = min(oldest(rules), b.age + 1)
-        offline = age >= limit and may_read_offline(rules, state, i)
-        if rules.offline_reads_unbroken and b.age >= limit and not b.offline:
-            offline = False  # whoever once had no right to read does not get it back without the database
         backends.append(
             b._replace(
                 beaten=False,
                 age=age,
                 since=min(READ, b.since + 1),
-                offline=offline,
                 ill=b.ill or b.mode != RUNNING or not b.linked or b.flight >= 0,
                 flight=min(oldest(rules), b.flight + 1) if b.flight >= 0 else -1,
             )
@@ -368,7 +363,8 @@ def check(rules: Rules, state: State) -> None:
             own = 1 << b.write.uid if b.client == WAITING and b.server in (DONE, NONE) else 0
             if (b.mail.uids ^ mail.uids) & ~own:
                 raise Broken(4, f"host {name}'s memory is not what the database has")
-        reads = b.mode == RUNNING and (b.age < read_limit(rules) or b.offline or not rules.reads_need_beat)
+        fresh = b.age < read_limit(rules) or not rules.reads_need_beat
+        reads = b.mode == RUNNING and (fresh or may_read_offline(rules, state, i))
         admitted = b.since < READ and (b.ended or not b.current)
         if reads and state.acked & ~b.mail.uids and not admitted:
             raise Broken(5, f"{name} answers a stale read")

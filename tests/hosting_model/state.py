@@ -42,7 +42,6 @@ class Rules(NamedTuple):
     reads_end_before_death: bool = True  # READ < DEAD
     beat_counts_from_sending: bool = True
     offline_reads_ask_all: bool = True
-    offline_reads_unbroken: bool = True
     offline_peers_know_deaths: bool = True
     terminates_sessions: bool = True
     release_drops_first: bool = True
@@ -80,7 +79,6 @@ class Backend(NamedTuple):
     flight: int = -1  # age of a beat that was executed and whose answer is under way
     since: int = 0  # nobody knows: age of the last executed beat, up to READ
     ill: bool = False  # nobody knows: the backend itself missed something since its last executed beat
-    offline: bool = False  # reads although the database is away
     opening: int = CLOSED
     epoch: int = 0
     current: bool = True  # claimed under this timeline

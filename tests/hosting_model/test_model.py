@@ -31,6 +31,7 @@ def holds(config: Config) -> int:
         pytest.param(Config(2, 2, allowed("cut", "pause", "write"), opened=True), id="without the database"),
         pytest.param(Config(2, 3, allowed("freeze", move=2, write=1), opened=True), id="moved away and back"),
         pytest.param(Config(2, 2, allowed("part", "pause", "write"), opened=True), id="a cut between two, and a pause"),
+        pytest.param(Config(2, 2, allowed("replace", "pause", "write"), opened=True), id="replaced, and a pause"),
         pytest.param(Config(3, 0, allowed(write=2, release=1)), id="three, and nothing happens"),
     ],
 )
@@ -62,7 +63,6 @@ NEEDED: dict[str, tuple[set[int], Config]] = {
     "reads_end_before_death": ({5}, Config(2, 1, allowed("cut", "write"), opened=True)),
     "beat_counts_from_sending": ({5}, Config(2, 2, allowed("cut", "delay", "write"), opened=True)),
     "offline_reads_ask_all": ({5}, Config(3, 3, allowed("part", "write", cut=2), opened=True)),
-    "offline_reads_unbroken": ({5}, Config(2, 2, allowed("cut", "pause", "write"), opened=True)),
     "offline_peers_know_deaths": ({5}, Config(2, 2, allowed("replace", "pause", "write"), opened=True)),
     "terminates_sessions": ({6}, Config(2, 1, allowed("freeze", "write"), opened=True)),
     "release_drops_first": ({4, 5, 6}, Config(2, 0, allowed("release", "write"), opened=True)),
