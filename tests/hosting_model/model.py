@@ -315,7 +315,7 @@ def may_read_offline(rules: Rules, state: State, i: int) -> bool:
     """The database is away from everybody who could claim: before each reply every other backend says so, and that it
     knows of no end of this incarnation. (Who claimed an account because its host had ended knows.)"""
     b = state.backends[i]
-    if b.mode != RUNNING or (b.linked and state.up) or (b.ended and rules.offline_peers_know_deaths):
+    if b.mode != RUNNING or (b.linked and state.up):
         return False
     answering = 0
     for j, other in enumerate(state.backends):
@@ -328,12 +328,14 @@ def may_read_offline(rules: Rules, state: State, i: int) -> bool:
         answering += 1
         if other.linked and state.up:
             return False
+    if b.ended and rules.offline_peers_know_deaths and answering == len(state.backends) - 1:
+        return False  # one of them found this one dead, or claimed from it; a part of them need not know
     return answering > 0
 
 
 def ticked(rules: Rules, state: State) -> State:
     backends = []
-    for i, b in enumerate(state.backends):
+    for b in state.backends:
         age = min(oldest(rules), b.age + 1)
         backends.append(
             b._replace(
