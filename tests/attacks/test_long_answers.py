@@ -24,7 +24,7 @@ class Held:
         for module in (derive, fetching, mailboxes, matching):
             monkeypatch.setattr(module, "aside", self.aside)
 
-    async def aside(self, work: Callable[[], T]) -> T:
+    async def aside(self, account: object, work: Callable[[], T]) -> T:
         self.begun.set()
         await self.go.wait()
         return work()
