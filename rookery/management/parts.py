@@ -19,6 +19,7 @@ from rookery.distribution.directory.directory import Directory, DirectorySetting
 from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.queue import Queue
+from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool
 from rookery.management.mailing import build_queue, queue_settings
 from rookery.management.site import Site
@@ -105,7 +106,7 @@ class Parts:
                 observe=_observe,
             )
             opened.push_async_callback(store.close)
-            spool = await Spool.open(site.spool, clock=clock, gate=gate)
+            spool = await open_spool(site.spool, clock=clock, gate=gate)
             opened.push_async_callback(spool.close)
             hasher = Hasher(config.auth.threads)
             opened.callback(hasher.close)

@@ -60,6 +60,10 @@ class Blobs(Protocol):
         """Blobs with a place of their own, not in a segment; for finding those that nothing names."""
         ...
 
+    def strays(self, index: str, before: bytes) -> list[BlobId]:
+        """Some blobs with ids below `before` that no row of the table `index` names; [] where they cannot be."""
+        ...
+
     # --- upkeep; where nothing is kept in segments, there are none ---
 
     @property

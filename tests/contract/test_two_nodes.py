@@ -24,13 +24,14 @@ def _step(tx: Transaction) -> None:
 
 
 class TestStarting:
-    def test_two_nodes_that_start_at_once_take_each_step_once(self, engine: Engine) -> None:
+    @pytest.mark.postgres
+    def test_two_nodes_that_start_at_once_take_each_step_once(self, postgres_engine: Engine) -> None:
         steps = (*FIRST, *(Migration(n, function=_step) for n in range(2, 6)))
         together = threading.Barrier(2)
 
         def start(_: int) -> Database:
             together.wait()
-            return engine(steps)
+            return postgres_engine(steps)
 
         with ThreadPoolExecutor(2) as nodes:
             first, second = nodes.map(start, range(2))

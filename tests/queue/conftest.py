@@ -18,6 +18,7 @@ from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.notices import NoticeSettings
 from rookery.distribution.queue.queue import Queue, QueueSettings
 from rookery.distribution.queue.schedule import Schedule
+from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool
 from rookery.distribution.spool.values import Incoming, Recipient
 from rookery.net.memory import MemoryStream, memory_pipe
@@ -299,7 +300,7 @@ async def make_site(tmp_path: Path, clock: ManualClock) -> AsyncIterator[MakeSit
         remote: RemoteSettings | None = None,
         smarthost: Smarthost | None = None,
     ) -> Site:
-        spool = await Spool.open(tmp_path / "spool", clock=clock, gate=Gate())
+        spool = await open_spool(tmp_path / "spool", clock=clock, gate=Gate())
         world = World(clock, spool)
         dice = random.Random(1)
         host_settings = HostSettings("node.test", frozenset({"node.test"}), smarthost=smarthost, **(hosts or {}))  # type: ignore[arg-type]

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from rookery.base.clock import ManualClock
+from rookery.distribution.spool import opening, shared
 from rookery.distribution.spool.spool import Spool, SpoolSettings
 from rookery.distribution.spool.values import Claimed, Incoming, Recipient
 from rookery.storage.gate import Gate
+from tests import postgres as server
+
+postgres, fresh_postgres, wire = server.postgres, server.fresh_postgres, server.wire
 
 BODY = b"Subject: hello\r\nMessage-ID: <one@example.test>\r\n\r\nHello.\r\n"
 
@@ -39,17 +43,25 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture
-async def open_spool(tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenSpool]:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def open_spool(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[OpenSpool]:
     """Opens the spool of this test, again and again; closes what is left open."""
     opened: list[Spool] = []
 
-    async def opening(settings: SpoolSettings | None = None) -> Spool:
-        spool = await Spool.open(tmp_path / "spool", clock=clock, gate=Gate(), settings=settings)
+    async def sqlite(settings: SpoolSettings | None = None) -> Spool:
+        opened.append(await opening.open_spool(tmp_path / "spool", clock=clock, gate=Gate(), settings=settings))
+        return opened[-1]
+
+    async def postgres(settings: SpoolSettings | None = None, holder: str = "n1", uri: str = "") -> Spool:
+        place: server.Postgres = request.getfixturevalue("fresh_postgres")
+        staging = tmp_path / f"staging-{len(opened)}"
+        spool = await shared.open_shared_spool(
+            uri or place.uri, staging, holder=holder, clock=clock, gate=Gate(), settings=settings, schema=place.schema
+        )
         opened.append(spool)
         return spool
 
-    yield opening
+    yield postgres if request.param == "postgres" else sqlite
     for spool in opened:
         await spool.close()
 

@@ -47,3 +47,12 @@ def test_nonsense_is_invalid(text: str) -> None:
     with pytest.raises(RookeryError) as caught:
         message_number(text)
     assert caught.value.cause is Cause.INVALID
+
+
+def test_ids_of_nodes_never_meet() -> None:
+    clock = ManualClock()
+    first, second = MessageIds(clock, mark=7), MessageIds(clock, mark=8)
+    made = [ids.new() for _ in range(500) for ids in (first, second)]
+    assert len(set(made)) == 1000
+    assert {message_number(text) % 256 for text in made} == {7, 8}
+    assert [made[0::2], made[1::2]] == [sorted(made[0::2]), sorted(made[1::2])]

@@ -6,7 +6,7 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.distribution.spool import admin
-from rookery.distribution.spool.spool import Spool
+from rookery.distribution.spool.spool import LATE, Spool
 from rookery.distribution.spool.values import (
     Claimed,
     Expansion,
@@ -159,6 +159,7 @@ async def test_lowest_unsettled_follows(spool: Spool, clock: ManualClock, make: 
     for _ in range(3):
         await spool.accept(make(spool))
         clock.advance(1)
+    clock.advance(2 * LATE)
     hand_over = list(await spool.claim_due(10))
     first, second, third = sorted(claimed.envelope.message for claimed in hand_over)
     assert spool.lowest_unsettled() == first

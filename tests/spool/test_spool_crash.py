@@ -15,6 +15,7 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.distribution.spool import admin, tidy
+from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool, SpoolSettings
 from rookery.distribution.spool.values import (
     Claimed,
@@ -47,7 +48,7 @@ def folder() -> Iterator[Path]:
 
 def run(disk: FaultyDisk, act: Act) -> None:
     async def live(vfs: str) -> None:
-        spool = await Spool.open(
+        spool = await open_spool(
             disk.root / "spool", clock=ManualClock(), gate=Gate(), random=random.Random(1).randbytes,
             files=FaultyFiles(disk), settings=SETTINGS, vfs=vfs,
         )  # fmt: skip
@@ -70,7 +71,7 @@ class Left:
         asyncio.run(self._look(folder))
 
     async def _look(self, folder: Path) -> None:
-        spool = await Spool.open(folder / "spool", clock=ManualClock(1_900_000_000.0), gate=Gate(), settings=SETTINGS)
+        spool = await open_spool(folder / "spool", clock=ManualClock(1_900_000_000.0), gate=Gate(), settings=SETTINGS)
         for claimed in await spool.claim_due(1000):
             body = b"".join([chunk async for chunk in spool.chunks(claimed.envelope)])
             assert body in (SMALL, LARGE)
@@ -88,7 +89,7 @@ class Left:
             self.states[report.message] = {r.address: r.state for r in report.recipients}
         await spool.close()
         # the spool of after the crash works: accept one more, and see it
-        again = await Spool.open(folder / "spool", clock=ManualClock(1_900_000_001.0), gate=Gate(), settings=SETTINGS)
+        again = await open_spool(folder / "spool", clock=ManualClock(1_900_000_001.0), gate=Gate(), settings=SETTINGS)
         assert await accept(again, "after@x.test")
         await tidy.tidy(again)
         await again.close()

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from rookery.base.clock import ManualClock
 from rookery.distribution.spool import admin, tidy
 from rookery.distribution.spool.spool import DAY, Spool, SpoolSettings
@@ -10,6 +12,7 @@ from rookery.distribution.spool.values import Claimed, Fate, Incoming, Settlemen
 
 Make = Callable[..., Incoming]
 Open = Callable[..., Awaitable[Spool]]
+in_files = pytest.mark.parametrize("open_spool", ["sqlite"], indirect=True)
 DONE = (Fate(1, State.DELIVERED),)
 
 
@@ -27,6 +30,7 @@ def octets(folder: Path) -> int:
     return sum(path.stat().st_size for name in ("segments", "large") for path in (folder / name).iterdir())
 
 
+@in_files
 async def test_dead_segments_go(spool: Spool, tmp_path: Path, make: Make) -> None:
     for claimed in await accept_many(spool, make, 100):
         await deliver(spool, claimed)
@@ -36,6 +40,7 @@ async def test_dead_segments_go(spool: Spool, tmp_path: Path, make: Make) -> Non
     assert octets(tmp_path / "spool") == 0
 
 
+@in_files
 async def test_a_needed_body_is_moved_out_of_a_mostly_dead_segment(spool: Spool, tmp_path: Path, make: Make) -> None:
     everything = await accept_many(spool, make, 100)
     kept = everything[50]
@@ -53,6 +58,7 @@ async def test_a_needed_body_is_moved_out_of_a_mostly_dead_segment(spool: Spool,
     assert spool.live._segments == {}
 
 
+@in_files
 async def test_a_fuller_segment_is_left_alone(spool: Spool, make: Make) -> None:
     everything = await accept_many(spool, make, 100)
     for claimed in everything[:50]:
@@ -61,6 +67,7 @@ async def test_a_fuller_segment_is_left_alone(spool: Spool, make: Make) -> None:
     assert (found.segments, found.moved) == (0, 0)
 
 
+@in_files
 async def test_large_bodies_go_at_once(spool: Spool, tmp_path: Path, make: Make) -> None:
     (claimed,) = await accept_many(spool, make, 1, 2_000_000)
     assert len(list((tmp_path / "spool" / "large").iterdir())) == 1
@@ -68,6 +75,7 @@ async def test_large_bodies_go_at_once(spool: Spool, tmp_path: Path, make: Make)
     assert list((tmp_path / "spool" / "large").iterdir()) == []
 
 
+@in_files
 async def test_large_bodies_of_nobody_go_at_the_start(open_spool: Open, tmp_path: Path, make: Make) -> None:
     spool = await open_spool()
     await accept_many(spool, make, 1, 2_000_000)
@@ -100,6 +108,7 @@ async def test_history_is_bounded(open_spool: Open, make: Make) -> None:
     assert kept == everything[15:]
 
 
+@in_files
 async def test_segments_of_before_a_restart_go_too(open_spool: Open, tmp_path: Path, make: Make) -> None:
     spool = await open_spool()
     everything = await accept_many(spool, make, 100)

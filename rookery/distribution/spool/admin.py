@@ -92,19 +92,6 @@ def claim_to_remove(tx: Transaction, number: int, incarnation: int) -> Claimed |
     return Claimed(envelope_of(row), tuple(claimed_recipient(row) for row in rows))
 
 
-def begin_incarnation(tx: Transaction, now: int) -> int:
-    """A new incarnation; the claims of those before it are due again."""
-    row = tx.row("SELECT max(incarnation) FROM incarnation")
-    incarnation = int(row[0] or 0) + 1 if row else 1
-    tx.run("DELETE FROM incarnation")
-    tx.run("INSERT INTO incarnation (incarnation, started) VALUES (?, ?)", incarnation, now)
-    tx.run(
-        "UPDATE recipient SET state = ?, next = ?, claimant = NULL WHERE state = ? AND claimant < ?",
-        _DUE, now, _CLAIMED, incarnation,
-    )  # fmt: skip
-    return incarnation
-
-
 def trim_history(tx: Transaction, before: int, rows: int) -> int:
     """Forget finished messages with ids below `before`, and the oldest beyond `rows`; a slice a call."""
     row = tx.row("SELECT count(*) FROM history")

@@ -1,7 +1,8 @@
 """Ids of spooled messages: a number that rises with time, written as twelve characters that sort alike.
 
-51 bits of microseconds and eight random ones, so that an id made by another node at the same moment is another one.
-Delivery ids begin with them; a store may forget all that sort below the lowest id that is not settled yet.
+51 bits of microseconds and eight random ones, so that an id made by another node at the same moment is another one;
+nodes that share a spool have marks of their own instead. Delivery ids begin with them; a store may forget all that sort
+below the lowest id that is not settled yet.
 """
 
 from typing import NewType
@@ -47,20 +48,34 @@ def message_number(text: str) -> MessageNumber:
 
 
 class MessageIds:
-    """Makes ids; each is greater than all before it, also when the clock steps back."""
+    """Makes ids; each is greater than all before it, also when the clock steps back.
 
-    __slots__ = ("_clock", "_last", "_random")
+    `mark`: the last eight bits of all of them, for a spool where several nodes make ids and each has its own; None:
+    random ones.
+    """
 
-    def __init__(self, clock: Clock, random: RandomBytes = system_random, last: int = 0) -> None:
+    __slots__ = ("_clock", "_last", "_random", "mark")
+
+    def __init__(
+        self, clock: Clock, random: RandomBytes = system_random, last: int = 0, mark: int | None = None
+    ) -> None:
         self._clock = clock
         self._random = random
         self._last = last
+        self.mark = mark
 
     @property
     def last(self) -> int:
         return self._last
 
     def new(self) -> str:
-        number = int(self._clock.wall() * 1_000_000) << _RANDOM_BITS | self._random(1)[0]
-        self._last = number = min(max(number, self._last + 1), _GREATEST)
+        mark = self._random(1)[0] if self.mark is None else self.mark
+        number = int(self._clock.wall() * 1_000_000) << _RANDOM_BITS | mark
+        if number <= self._last:
+            number = self._last + 1 if self.mark is None else (self._last >> _RANDOM_BITS) + 1 << _RANDOM_BITS | mark
+        self._last = number = min(number, _GREATEST)
         return message_text(number)
+
+    def before(self, seconds: float) -> int:
+        """The least number of an id made so many seconds ago."""
+        return max(0, int((self._clock.wall() - seconds) * 1_000_000)) << _RANDOM_BITS

@@ -179,7 +179,7 @@ def claim_batch(tx: Transaction, items: Sequence[Claiming]) -> list[tuple[Claime
 
 
 def _claim(tx: Transaction, item: Claiming) -> tuple[Claimed, ...]:
-    due = tx.rows(
+    due = tx.take(
         "SELECT message, n FROM recipient WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?",
         item.now,
         item.limit,
@@ -222,7 +222,9 @@ class _Work:
 
 def settle_batch(tx: Transaction, places: Places, items: Sequence[Settling]) -> list[Settled | Refusal]:
     works: dict[int, _Work] = {item.envelope.number: _Work() for item in items}
-    for row in tx.select_many("recipient", RECIPIENT_COLUMNS, ("message",), [(number,) for number in works]):
+    keys = [(number,) for number in works]
+    tx.lock_many("message", ("message",), keys)  # other nodes may settle other recipients of the same messages
+    for row in tx.select_many("recipient", RECIPIENT_COLUMNS, ("message",), keys):
         works[row[0]].rows[row[_N]] = list(row)
     facts = _facts(tx, items)
     results: list[Settled | Refusal] = []

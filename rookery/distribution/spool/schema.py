@@ -66,4 +66,11 @@ CREATE TABLE history (
 
 FIRST = (INCARNATIONS, MESSAGES, RECIPIENTS, DUE, HISTORY)
 
-MIGRATIONS = (Migration(1, FIRST, "0.1.0"),)
+# Who works on a spool: `holder` is the node, as the nodes name each other; `ended` when its claims were given up.
+HOLDERS = (
+    "ALTER TABLE incarnation ADD COLUMN holder TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE incarnation ADD COLUMN ended INTEGER",
+)
+
+# 3 is the table of bodies, on PostgreSQL alone (shared.py)
+MIGRATIONS = (Migration(1, FIRST, "0.1.0"), Migration(2, HOLDERS, "0.1.0"))

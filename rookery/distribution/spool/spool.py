@@ -1,33 +1,30 @@
 """The one object others hold: `accept` what comes in, hand out what is due, take in what became of it.
 
-Own database, own writer thread, own segments under DIR/spool. A message that arrives while the queue has room is
-claimed as it is written and handed over from memory: such a message costs one commit to accept and one to settle, and
-no read. Everything here is called on the event loop.
+Own database, own writer thread, own bodies: under DIR/spool, or shared by several nodes on PostgreSQL. A message that
+arrives while the queue has room is claimed as it is written and handed over from memory: such a message costs one
+commit to accept and one to settle, and no read. Everything here is called on the event loop.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.ids import RandomBytes, new_blob_id, pooled, system_random
+from rookery.base.ids import RandomBytes, new_blob_id, pooled
 from rookery.base.log import logger
-from rookery.distribution.spool import admin, rules
+from rookery.distribution.spool import admin, incarnations, rules
 from rookery.distribution.spool.bodies import LiveOctets, RecentBodies, release
 from rookery.distribution.spool.ids import MessageIds, message_number, message_text
+from rookery.distribution.spool.incarnations import Incarnation
+from rookery.distribution.spool.membership import Membership
 from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
-from rookery.distribution.spool.schema import MIGRATIONS
 from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
-from rookery.storage.blobs import BlobStore, LookAgain, Place, no_space
-from rookery.storage.engine import Database, Reader
-from rookery.storage.files import DiskFiles, Files
-from rookery.storage.gate import Gate
+from rookery.storage.blobs import LookAgain, Place
+from rookery.storage.bodies import Blobs
+from rookery.storage.engine import Database, Reader, Transaction
 from rookery.storage.lock import FolderLock
-from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.staging import Staged, Staging
 from rookery.storage.writer import Plain, Rule, Writer
 
@@ -36,6 +33,7 @@ log = logger("spool")
 
 MB = 1024 * 1024
 DAY = 86400.0
+LATE = 3600.0  # seconds between the id of a message and its commit, at most
 WHOLE = 256 * 1024  # octets up to which a body is read in one piece, on the event loop
 
 
@@ -79,39 +77,24 @@ class _Nobody:
         return
 
 
-def _open_blobs(folder: Path, files: Files, database: Database) -> BlobStore:
-    """Raises RookeryError(DISK_FULL, UNAVAILABLE)."""
-    with database.read() as reader:
-        ends = admin.segment_ends(reader)
-        needed = admin.large_bodies(reader)
-    try:
-        blobs = BlobStore(folder, files, known_end=lambda segment: ends.get(segment, 0))
-        for blob in blobs.large():
-            if blob not in needed:  # a crash came between a commit and the unlinking, or before a commit
-                blobs.delete_large(blob)
-    except OSError as error:
-        raise no_space(error) from error
-    return blobs
-
-
 class Spool:
-    """Made by `Spool.open`; `close` ends it."""
+    """Made by `opening.open_spool`; `close` ends it. `holder`: this node, on a spool that several work on."""
 
     def __init__(
         self,
         database: Database,
         writer: Writer,
-        blobs: BlobStore,
+        blobs: Blobs,
         places: Plain,
         *,
         clock: Clock,
         random: RandomBytes,
         incarnation: int,
         settings: SpoolSettings,
+        holder: str = "",
         lock: FolderLock | None = None,
     ) -> None:
         self.settings = settings
-        self.incarnation = incarnation
         self.database = database
         self.writer = writer
         self.blobs = blobs
@@ -122,56 +105,27 @@ class Spool:
         self._taker: Taker = _Nobody()
         self._recent = RecentBodies(settings.memory)
         self._ids = MessageIds(clock, random, self.read(admin.greatest))
+        self._membership = Membership(
+            database,
+            places,
+            self._ids,
+            clock=clock,
+            incarnation=incarnation,
+            holder=holder,
+            wake=lambda: self._taker.wake(),
+        )
         self.live = LiveOctets(self.read(admin.live_octets))
         self._accept: Rule[Acceptance, Envelope] = Rule(
             "spool-accept", lambda tx, items: rules.accept_batch(tx, places.places, items)
         )
         self._claim: Rule[Claiming, tuple[Claimed, ...]] = Rule("spool-claim", rules.claim_batch)
-        self._settle: Rule[Settling, Settled] = Rule(
-            "spool-settle", lambda tx, items: rules.settle_batch(tx, places.places, items)
-        )
-
-    @classmethod
-    async def open(
-        cls,
-        folder: Path,
-        *,
-        clock: Clock,
-        gate: Gate,
-        random: RandomBytes = system_random,
-        files: Files | None = None,
-        settings: SpoolSettings | None = None,
-        vfs: str | None = None,
-    ) -> "Spool":
-        """Opens or makes the spool in `folder`, as a new incarnation: what earlier ones had claimed is due again.
-
-        Raises RookeryError: IN_USE, UNSUPPORTED (a newer schema), CORRUPT, DISK_FULL, UNAVAILABLE.
-        """
-        disk = files or DiskFiles()
-        settings = settings or SpoolSettings()
-        with ExitStack() as opened:
-            disk.make_folder(folder)
-            lock = FolderLock(folder)
-            opened.callback(lock.release)
-            database = SqliteDatabase(folder / "spool.db", MIGRATIONS, vfs=vfs)
-            opened.callback(database.close)
-            with database.write() as tx:
-                incarnation = admin.begin_incarnation(tx, int(clock.wall()))
-            blobs = _open_blobs(folder, disk, database)
-            opened.pop_all()
-        places = Plain()
-        writer = Writer(
-            database, blobs, gate, limit_bytes=settings.waiting, clock=clock, batching=places, name="spool-writer"
-        )
-        return cls(
-            database, writer, blobs, places, clock=clock, random=random, incarnation=incarnation, settings=settings,
-            lock=lock,
-        )  # fmt: skip
+        self._settle: Rule[Settling, Settled] = Rule("spool-settle", self._settle_batch)
 
     async def close(self) -> None:
-        """Finish what waits for the writer. Whoever takes must have stopped."""
+        """Finish what waits for the writer. Whoever takes must have stopped. Other nodes may claim what was ours."""
         self._taker = _Nobody()
         await self.writer.close()
+        await self._membership.close()
         self._recent.clear()
         self.blobs.close()
         self.database.close()
@@ -280,6 +234,9 @@ class Spool:
     def lowest_unsettled(self) -> str:
         """Every message with a lower id is settled; with nothing in the queue, an id of this moment."""
         lowest = self.read(admin.lowest)
+        if self.database.shared:  # another node may be taking in a message that got its id some time ago
+            least = self._ids.before(LATE)
+            return message_text(least if lowest is None else min(lowest, least))
         return message_text(lowest) if lowest is not None else self._ids.new()
 
     def settle_soon(self, settlement: Settlement, done: Callable[[Settled | Refusal], None]) -> None:
@@ -322,19 +279,46 @@ class Spool:
             raise RookeryError(result.cause, result.what)
         return result
 
+    def _settle_batch(self, tx: Transaction, items: Sequence[Settling]) -> list[Settled | Refusal]:
+        results = rules.settle_batch(tx, self.places.places, items)
+        if self.blobs.with_index:
+            pairs = zip(items, results, strict=True)
+            ended = [item.envelope.blob for item, result in pairs if isinstance(result, Settled) and result.finished]
+            self.blobs.drop(tx, ended)
+        return results
+
     def _finished(self, envelope: Envelope, place: Place) -> None:
         """Its rows are gone for good: give up the octets. A large body left by a crash here is found at the start."""
         self._recent.drop(envelope.number)
         if place.segment:
             self.live.remove(place)
-        else:
+        elif not self.blobs.with_index:
             self._unlink_large(envelope)
 
     def _unlink_large(self, envelope: Envelope) -> None:
         try:
-            self.blobs.delete_large(envelope.blob)
+            self.blobs.delete_many([envelope.blob])
         except OSError as error:
             log.warning("body-kept", message=envelope.message, error=error.strerror)
+
+    # --- other nodes
+
+    @property
+    def incarnation(self) -> int:
+        return self._membership.incarnation
+
+    def incarnations(self) -> list[Incarnation]:
+        """Who works on this spool, this node among them. Whether they live is known elsewhere."""
+        return self.read(incarnations.living)
+
+    async def take_over(self, ended: Sequence[int] = ()) -> int:
+        """These incarnations have died: what they had claimed is due again, for whoever claims it. They can settle
+        and accept nothing any more. Returns of how many messages; raises RookeryError, and may be repeated.
+        """
+        total = await self._membership.take_over(ended)
+        if total:
+            self._taker.wake()
+        return total
 
     # --- bodies
 

@@ -24,6 +24,7 @@ log = logger("spool")
 
 SEAL_AT = 8 * 1024 * 1024  # octets of the current segment worth giving up when most of it is dead
 MOSTLY_DEAD = 4  # a segment is emptied when less than a quarter of it is needed
+STRAY = 3600.0  # seconds after which a body without a message will not get one any more
 MOVES = 100  # bodies moved by one step
 MOVE_OCTETS = 8 * 1024 * 1024  # of one step
 
@@ -39,6 +40,9 @@ class Tidied(msgspec.Struct, frozen=True):
 async def tidy(spool: Spool) -> Tidied:
     """Raises RookeryError or OSError when the disk does; then the rest is left for the next time."""
     forgotten = await _forget_history(spool)
+    if spool.database.shared:
+        await spool.take_over()  # what was left behind by somebody who had ended already
+        await _delete_strays(spool)
     await _seal_current(spool)
     deleted = await _delete_dead(spool)
     moved = 0
@@ -60,6 +64,13 @@ async def _forget_history(spool: Spool) -> int:
         total += gone
         if gone < admin.SLICE:
             return total
+
+
+async def _delete_strays(spool: Spool) -> None:
+    """Bodies whose message was never committed: they were there before it, and somebody died between."""
+    before = max(0, int((spool.clock.wall() - STRAY) * 1000)).to_bytes(6, "big")  # as base.ids makes them
+    while gone := await asyncio.to_thread(spool.blobs.strays, "message", before):
+        await asyncio.to_thread(spool.blobs.delete_many, gone)
 
 
 async def _seal_current(spool: Spool) -> None:

@@ -21,6 +21,7 @@ from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory, DirectorySettings
 from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.values import Plain
+from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool
 from rookery.distribution.spool.values import Claimed
 from rookery.net.memory import MemoryStream, memory_pipe
@@ -209,7 +210,7 @@ SMALL_STORE = StoreSettings(ballast=0)
 async def make_world(folder: Path) -> AsyncIterator[World]:
     clock, gate, hasher = ManualClock(), Gate(), Hasher()
     store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate, settings=SMALL_STORE)
-    spool = await Spool.open(folder / "spool", clock=clock, gate=gate)
+    spool = await open_spool(folder / "spool", clock=clock, gate=gate)
     directory = open_directory(
         folder / "directory.db", clock=clock, gate=gate, hasher=hasher,
         settings=DirectorySettings(default_domain=DOMAIN, scram=True, scram_iterations=64),
