@@ -38,7 +38,8 @@ class Postgres:
 
     def end_sessions(self) -> None:
         """As a restart of the server would, for everybody that is connected."""
-        self.run("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'rookery'")
+        ours = "starts_with(application_name, 'rookery')"
+        self.run(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {ours}")
 
 
 @functools.cache
@@ -76,6 +77,7 @@ class Wire:
         self.seen = 0
         self.at = 0
         self.delivered = False
+        self.commit = False
         self.path = folder / ".s.PGSQL.5432"
         self._open: list[socket.socket] = []
         self.go_on()
@@ -88,15 +90,22 @@ class Wire:
 
     def stop(self) -> None:
         """The server is away: what is connected ends, nobody connects, until `go_on`."""
-        self.path.unlink()
-        self._listener.close()
+        self._away()
         sides, self._open = self._open, []
         for side in sides:
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
+    def _away(self) -> None:
+        self.path.unlink()
+        self._listener.close()
+
     def cut(self, at: int, *, delivered: bool) -> None:
         self.seen, self.at, self.delivered = 0, at, delivered
+
+    def cut_at_commit(self) -> None:
+        """The server gets the next COMMIT, and is away from then on, until `go_on`."""
+        self.commit = True
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -114,6 +123,9 @@ class Wire:
     def _up(self, client: socket.socket, server: socket.socket, quiet: threading.Event) -> None:
         while data := _received(client):
             self.seen += data[:1] != b"X"  # which ends a connection, and comes when it likes
+            if self.commit and b"COMMIT\0" in data:
+                self.commit, self.at, self.delivered = False, self.seen, True
+                self._away()
             if self.seen == self.at and data[:1] != b"X":
                 quiet.set()
                 if self.delivered:

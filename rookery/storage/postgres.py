@@ -365,6 +365,14 @@ class PostgresDatabase:
             if self._closed:
                 return
 
+    def end_sessions(self, application: str) -> None:
+        with self.read() as reader:
+            reader.rows(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+                " WHERE application_name = left(?, 63) AND usename = current_user AND pid <> pg_backend_pid()",
+                application,
+            )
+
     def close(self) -> None:
         with self._lock:
             self._closed = True

@@ -343,6 +343,9 @@ class SqliteDatabase:
     def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
         return lambda: None  # there is no other node
 
+    def end_sessions(self, application: str) -> None:
+        return
+
     def backup(self, target: Path) -> None:
         """A consistent copy of this moment, on the disk when this returns. Readers and the writer go on."""
         source = self._connect()

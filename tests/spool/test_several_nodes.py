@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
-from rookery.distribution.spool import admin, tidy
+from rookery.distribution.spool import admin, shared, tidy
 from rookery.distribution.spool.ids import message_number
 from rookery.distribution.spool.spool import LATE, Spool
 from rookery.distribution.spool.values import Claimed, Expansion, Fate, Incoming, MessageReport, Settlement, State
+from rookery.storage.engine import EngineFailed
+from rookery.storage.gate import Gate
+from rookery.storage.postgres import PostgresDatabase
 from tests.postgres import Postgres, Wire
 
 pytestmark = [
@@ -102,8 +106,6 @@ async def test_a_dead_nodes_claims_are_taken_over_and_it_can_settle_nothing(open
     with pytest.raises(RookeryError) as caught:
         await dead.settle(_done(held, State.FAILED))
     assert caught.value.cause is Cause.MOVED
-    with pytest.raises(RookeryError):
-        await dead.accept(make(dead))
     await _begun_anew(dead, old)
     assert (await dead.settle(_done(held, State.FAILED))).lost == 1
     assert (await alive.settle(_done(claimed))).finished
@@ -211,3 +213,42 @@ async def test_the_connection_is_lost_at_every_message(
             break
     assert done
     assert direct.read(admin.lowest) is None
+
+
+async def test_a_node_that_was_stopped_in_mid_batch_keeps_nothing_locked(open_spool: Open, make: Make) -> None:
+    frozen, alive = await open_spool(holder="frozen"), await open_spool(holder="alive")
+    await frozen.accept(make(frozen))
+    (held,) = await frozen.claim_due(1)
+    with pytest.raises(EngineFailed), frozen.database.write() as tx:  # noqa: PT012
+        tx.share("SELECT incarnation FROM incarnation WHERE incarnation = ?", frozen.incarnation)
+        tx.lock_many("message", ("message",), [(held.envelope.number,)])
+        async with asyncio.timeout(8):  # less than any lock or idle transaction lasts by itself
+            assert await alive.take_over([frozen.incarnation]) == 1
+        tx.run("DELETE FROM message")
+    assert len(await alive.claim_due(1)) == 1
+
+
+async def test_when_nobody_knows_what_became_of_a_commit_the_node_begins_anew(
+    open_spool: Open, make: Make, wire: Wire, fresh_postgres: Postgres, tmp_path: Path
+) -> None:
+    clock, direct = ManualClock(), await open_spool(holder="direct")
+    database = PostgresDatabase(
+        wire.uri, shared.SHARED_MIGRATIONS, fresh_postgres.schema, clock=clock, pause=clock.advance
+    )
+    spool = shared.spool_on(database, tmp_path / "own", holder="doubtful", clock=clock, gate=Gate())
+    await spool.accept(make(spool))
+    (claimed,) = await spool.claim_due(1)
+    old = spool.incarnation
+    wire.cut_at_commit()
+    with pytest.raises(RookeryError) as caught:
+        await spool.settle(Settlement(claimed.envelope, (Fate(1, State.DEFERRED, next=1),)))
+    assert caught.value.cause is Cause.UNAVAILABLE
+    assert database.doubts == 1
+    assert len(await direct.claim_due(1)) == 1  # it had been committed
+    clock.advance(10)
+    wire.go_on()
+    await _begun_anew(spool, old)
+    await spool.accept(make(spool))
+    assert len(await spool.claim_due(1)) == 1
+    assert (await spool.settle(Settlement(claimed.envelope, (Fate(1, State.FAILED),)))).lost == 1
+    await spool.close()

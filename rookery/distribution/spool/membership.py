@@ -16,6 +16,11 @@ AGAIN = 1.0  # seconds until it is tried again to begin anew
 log = logger("spool")
 
 
+def application(holder: str) -> str:
+    """What a node calls itself to the database server."""
+    return f"rookery spool {holder}"
+
+
 class Fence(Plain):
     """For a spool that several nodes work on: no batch in the name of an incarnation that has ended.
 
@@ -79,7 +84,17 @@ class Membership:
 
     async def take_over(self, ended: Sequence[int]) -> int:
         others = [incarnation for incarnation in ended if incarnation != self.incarnation]
-        return await asyncio.to_thread(self._end, others)
+        return await asyncio.to_thread(self._take_over, others)
+
+    def _take_over(self, ended: Sequence[int]) -> int:
+        """A node that was stopped in mid-batch holds locks: its sessions end first."""
+        if ended:
+            with self._database.read() as reader:
+                known = incarnations.living(reader)
+            others = {one.holder for one in known if one.incarnation not in ended}
+            for holder in {one.holder for one in known if one.incarnation in ended} - others:
+                self._database.end_sessions(application(holder))
+        return self._end(ended)
 
     def _end(self, ended: Sequence[int]) -> int:
         now, total = self._now(), 0

@@ -10,9 +10,10 @@ from pathlib import Path
 from rookery.base.clock import Clock
 from rookery.base.ids import RandomBytes, system_random
 from rookery.distribution.spool.incarnations import begin_incarnation
-from rookery.distribution.spool.membership import Fence
+from rookery.distribution.spool.membership import Fence, application
 from rookery.distribution.spool.schema import MIGRATIONS
 from rookery.distribution.spool.spool import Spool, SpoolSettings
+from rookery.storage.engine import Database
 from rookery.storage.gate import Gate
 from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.postgres_blobs import PostgresBlobs, body_tables
@@ -33,14 +34,29 @@ async def open_shared_spool(
     settings: SpoolSettings | None = None,
     schema: str = SCHEMA,
 ) -> Spool:
-    """Opens or makes the spool in a schema of a PostgreSQL database, as a new incarnation of the node `holder`.
+    """Opens or makes the spool in a schema of a PostgreSQL database, as a new incarnation of the node `holder`,
+    which is the name of one process: whoever takes its claims over ends its sessions.
 
     `staging`: this node's own folder for bodies that are arriving. What others have claimed stays theirs: see
     `Spool.take_over`. Raises RookeryError: UNSUPPORTED (a newer schema), DISK_FULL, UNAVAILABLE, BUSY.
     """
+    database = PostgresDatabase(conninfo, SHARED_MIGRATIONS, schema, application=application(holder), clock=clock)
+    return spool_on(database, staging, holder=holder, clock=clock, gate=gate, random=random, settings=settings)
+
+
+def spool_on(
+    database: Database,
+    staging: Path,
+    *,
+    holder: str,
+    clock: Clock,
+    gate: Gate,
+    random: RandomBytes = system_random,
+    settings: SpoolSettings | None = None,
+) -> Spool:
+    """The spool in an open database with SHARED_MIGRATIONS, which it closes, also when it cannot be opened."""
     settings = settings or SpoolSettings()
     with ExitStack() as opened:
-        database = PostgresDatabase(conninfo, SHARED_MIGRATIONS, schema, clock=clock)
         opened.callback(database.close)
         blobs = PostgresBlobs(database, staging)
         incarnation = begin_incarnation(database, holder, int(clock.wall()))
