@@ -10,6 +10,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.opening import MIGRATIONS, directory_on
 from rookery.distribution.directory.shared import open_shared_directory
 from rookery.distribution.directory.values import NotLocal, Resolved, Unknown
 from rookery.storage.gate import Gate
@@ -35,6 +36,23 @@ async def test_an_address_is_given_once(node: Node) -> None:
     results = await asyncio.gather(*work, return_exceptions=True)
     refused = [result.cause for result in results if isinstance(result, RookeryError)]
     assert refused == [Cause.EXISTS] * (len(work) - 15)
+
+
+async def test_the_keys_decide_where_nodes_write_at_the_same_moment(
+    fresh_postgres: Postgres, clock: ManualClock, hasher: Hasher
+) -> None:
+    """Without the one writer that the directory asks for, nothing is given twice either."""
+    nodes = [
+        directory_on(fresh_postgres.open(MIGRATIONS), clock=clock, gate=Gate(), hasher=hasher, settings=SETTINGS)
+        for _ in range(3)
+    ]
+    await Administration(nodes[0]).add_domain("d.test")
+    work = [Administration(node).add_account(f"u{n}@d.test") for n in range(10) for node in nodes]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    assert [result.cause for result in results if isinstance(result, RookeryError)] == [Cause.EXISTS] * 20
+    assert nodes[0].count_accounts() == 10
+    for node in nodes:
+        await node.close()
 
 
 async def test_numbers_are_given_once_and_rise_in_order_of_commit(node: Node) -> None:

@@ -14,7 +14,7 @@ from rookery.base.ids import AccountId
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.addresses import Address
 from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, Verb
-from rookery.storage.engine import Reader, Transaction
+from rookery.storage.engine import KeyExists, Reader, Transaction
 
 CHANGES_KEPT = 1_000_000  # rows of the change log; followers further behind start anew from a copy
 
@@ -47,6 +47,10 @@ def each(
                 if error.cause in _OF_THE_DATABASE:  # raised by a statement, perhaps after others: the batch is lost
                     raise
                 results.append(error.refusal)
+            except KeyExists:  # another node came between our look and our write; alone, the item is refused
+                raise RookeryError(
+                    Cause.EXISTS, "that name was taken by somebody else at this moment; look what it is now"
+                ) from None
         return results
 
     return apply
