@@ -6,7 +6,7 @@ A commit is durable when it returns. Only this file knows SQLite.
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 
 from rookery.base.errors import Cause
+from rookery.storage.alone import AloneDatabase, AloneTransaction
 from rookery.storage.engine import EngineFailed, KeyExists, Row, Transaction, Value
 from rookery.storage.files import DiskFiles
 from rookery.storage.filesystems import refuse_network
@@ -120,10 +121,12 @@ def _no_memory() -> EngineFailed:
     return EngineFailed(Cause.UNAVAILABLE, "the database cannot be used now: no memory")
 
 
-class SqliteTransaction(SqliteReader):
+class SqliteTransaction(AloneTransaction, SqliteReader):
     """The open write transaction."""
 
     __slots__ = ()
+
+    take = share = SqliteReader.rows
 
     def run(self, sql: str, *values: Value) -> int:
         before = self.connection.total_changes()
@@ -159,18 +162,6 @@ class SqliteTransaction(SqliteReader):
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
         self._many(f"DELETE FROM {table} WHERE {' AND '.join(f'{k}=?' for k in keys)}", values)
 
-    def take(self, sql: str, *values: Value) -> list[Row]:
-        return self._execute(sql, values)  # the only writer has every row already
-
-    def share(self, sql: str, *values: Value) -> list[Row]:
-        return self._execute(sql, values)
-
-    def lock_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
-        return
-
-    def announce(self) -> None:
-        return
-
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         self._execute("SAVEPOINT item", ())
@@ -184,11 +175,8 @@ class SqliteTransaction(SqliteReader):
         self._execute("RELEASE item", ())
 
 
-class SqliteDatabase:
+class SqliteDatabase(AloneDatabase):
     """One database file. `synchronous` FULL: durable; OFF: for data that may be lost. `vfs`: for tests."""
-
-    shared = False
-    doubts = 0  # after a failed commit the file itself is asked, by `reopen`
 
     def __init__(
         self,
@@ -339,12 +327,6 @@ class SqliteDatabase:
                     self._idle.append(connection)
             if not keep:
                 connection.close(True)
-
-    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
-        return lambda: None  # there is no other node
-
-    def end_sessions(self, application: str) -> None:
-        return
 
     def backup(self, target: Path) -> None:
         """A consistent copy of this moment, on the disk when this returns. Readers and the writer go on."""
