@@ -37,7 +37,7 @@ _KEYS_TAKEN = frozenset(
 )
 
 
-def translated(error: apsw.Error | OSError) -> EngineFailed:
+def translated(error: Exception) -> EngineFailed:
     """What a failure of the database means to the caller."""
     if isinstance(error, apsw.FullError):
         return EngineFailed(Cause.DISK_FULL, "the disk of the database is full")
@@ -113,12 +113,8 @@ class SqliteReader:
             if isinstance(error, apsw.ConstraintError) and getattr(error, "extendedresult", 0) in _KEYS_TAKEN:
                 return KeyExists(str(error))
             return error
-        self.failure = translated(error) if isinstance(error, apsw.Error | OSError) else _no_memory()
+        self.failure = translated(error)
         return self.failure
-
-
-def _no_memory() -> EngineFailed:
-    return EngineFailed(Cause.UNAVAILABLE, "the database cannot be used now: no memory")
 
 
 class SqliteTransaction(AloneTransaction, SqliteReader):
