@@ -1,0 +1,53 @@
+"""What the database of a dynamic pool knows about its backends, and which of them hosts each account.
+
+Every start of a backend is an incarnation, which lives until one statement ends it; the fact stays. An account's row
+names the incarnation that hosts it (NULL: nobody), the epoch of that claim, and the timeline under which it was last
+opened or made: system identifier and timeline of the server (`timeline()`, a function of the schema, 61 µs). What was
+hosted under another timeline is hosted no longer, and its running numbers must jump before they are used again.
+
+A fence reads FENCE and lets pass what has the epoch under which the process hosts it; if the timeline, the last column,
+is another than that of those epochs, nothing passes. Epochs come from one sequence; a row that was never claimed may
+have 0, which nobody is given.
+"""
+
+from collections.abc import Sequence
+
+from rookery.storage.migrations import Migration
+from rookery.storage.postgres_blobs import body_tables
+from rookery.storage.schema import MIGRATIONS
+
+TIMELINE = "(SELECT timeline())"  # once a statement; raises on a standby, as it should
+RESTORED = ""  # account.opened_under of what comes from a copy of this very database: its next opening jumps
+
+HOSTING: tuple[str, ...] = (
+    "CREATE FUNCTION timeline() RETURNS TEXT LANGUAGE sql STABLE AS"
+    " 'SELECT system_identifier::text || ''/'' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
+    " FROM pg_control_system()'",
+    # incarnation: 63 random bits, for a sequence would go back with a fail-over. beat: a counter, not a time.
+    """CREATE TABLE incarnation (
+        incarnation INTEGER NOT NULL PRIMARY KEY,
+        backend TEXT NOT NULL,
+        address TEXT NOT NULL,
+        timeline TEXT NOT NULL,
+        beat INTEGER NOT NULL DEFAULT 0,
+        ended BOOLEAN NOT NULL DEFAULT false
+    ) WITH (fillfactor = 50)""",
+    "CREATE UNIQUE INDEX incarnation_living ON incarnation (backend) WHERE NOT ended",
+    "CREATE SEQUENCE epoch",
+    "ALTER TABLE account ADD COLUMN incarnation INTEGER",
+    "ALTER TABLE account ADD COLUMN opened_under TEXT NOT NULL DEFAULT timeline()",
+    "CREATE INDEX account_incarnation ON account (incarnation) WHERE incarnation IS NOT NULL",
+)
+
+# 2 and 3 are taken here: the store's own migrations go on at 4, on every engine
+SHARED_MIGRATIONS = (*MIGRATIONS, body_tables(2), Migration(3, HOSTING))
+
+
+def fence(columns: Sequence[str]) -> str:
+    """The first statement of a batch. Value: an array of ids. Rows: `columns`, timeline; locked in order of id."""
+    return f"SELECT {', '.join(columns)}, {TIMELINE} FROM account WHERE id = ANY(?) ORDER BY id FOR SHARE"
+
+
+def application(incarnation: int) -> str:
+    """What every session of an incarnation calls itself, so that those of an ended one can be found and ended."""
+    return f"rookery {incarnation}"
