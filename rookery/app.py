@@ -29,6 +29,7 @@ from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import demo as demo_site
+from rookery.management import garbage
 from rookery.management.certificates import expires
 from rookery.management.control import ControlServer
 from rookery.management.http import HttpServer, Page
@@ -163,6 +164,7 @@ class Node:
             stack.push_async_callback(self._end_tasks)
             if before_ready is not None:
                 await before_ready(parts)
+            garbage.settle()
             self._say_ready()
             await self._stopping.wait()
             notify("STOPPING=1", "draining")
