@@ -30,6 +30,7 @@ HOSTING: tuple[str, ...] = (
         address TEXT NOT NULL,
         timeline TEXT NOT NULL,
         beat INTEGER NOT NULL DEFAULT 0,
+        draining BOOLEAN NOT NULL DEFAULT false,
         ended BOOLEAN NOT NULL DEFAULT false
     ) WITH (fillfactor = 50)""",
     "CREATE UNIQUE INDEX incarnation_living ON incarnation (backend) WHERE NOT ended",
@@ -43,9 +44,12 @@ HOSTING: tuple[str, ...] = (
 SHARED_MIGRATIONS = (*MIGRATIONS, body_tables(2), Migration(3, HOSTING))
 
 
-def fence(columns: Sequence[str]) -> str:
-    """The first statement of a batch. Value: an array of ids. Rows: `columns`, timeline; locked in order of id."""
-    return f"SELECT {', '.join(columns)}, {TIMELINE} FROM account WHERE id = ANY(?) ORDER BY id FOR SHARE"
+def fence(columns: Sequence[str], lock: str = "SHARE") -> str:
+    """The first statement of a batch. Value: an array of ids. Rows: `columns`, timeline; locked in order of id.
+
+    `lock`: UPDATE for a batch that changes rows of accounts that others may host; two with SHARE would wait for ever.
+    """
+    return f"SELECT {', '.join(columns)}, {TIMELINE} FROM account WHERE id = ANY(?) ORDER BY id FOR {lock}"
 
 
 def application(incarnation: int) -> str:

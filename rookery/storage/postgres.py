@@ -18,9 +18,9 @@ from psycopg import sql
 
 from rookery.base.clock import Clock, SystemClock
 from rookery.base.log import logger
-from rookery.storage.engine import EngineFailed, Row, Transaction, Value
+from rookery.storage.engine import EngineFailed, OutcomeUnknown, Row, Transaction, Value
 from rookery.storage.migrations import Migration, migrate
-from rookery.storage.postgres_dial import Connection, Dial, OutcomeUnknown, close, last_row, translated
+from rookery.storage.postgres_dial import Connection, Dial, close, last_row, translated
 
 POOL = 4  # idle reading connections kept
 APPLICATION = "rookery"
@@ -193,7 +193,8 @@ class PostgresDatabase:
         self._schema = schema
         self.channel = f"rookery_{schema}"
         self.doubts = 0
-        self.dial = Dial(conninfo, schema, application, clock=clock or SystemClock(), pause=pause)
+        self._dial_as = functools.partial(Dial, conninfo, schema, clock=clock or SystemClock(), pause=pause)
+        self.dial = self._dial_as(application)
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -299,6 +300,12 @@ class PostgresDatabase:
     def reopen(self) -> None:
         """After a failure nothing that the connections believe is trusted; the next use connects."""
         with self._writing:
+            self._forget()
+
+    def rename(self, application: str) -> None:
+        """What is open ends, a transaction under way after its commit; sessions call themselves so from now on."""
+        with self._writing:
+            self.dial = self._dial_as(application)
             self._forget()
 
     # --- reading ---------------------------------------------------------------------------------------------------

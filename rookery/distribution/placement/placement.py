@@ -1,0 +1,297 @@
+"""Account by account: claimed when somebody asks for it and nobody hosts it, held under an epoch, released, lost.
+
+    closed --locate--> claiming --epoch--> held --release--> leaving --> closed
+                                           held --fence, unknown outcome, incarnation over--> closed
+
+Whoever asks while an account is being claimed waits for the same claim; what is asked for meanwhile goes into the next
+statement together. An answer to a claim that was sent before everything was lost (`generation`) is thrown away, and
+the claim is sent again: the row may name an incarnation that is over.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from itertools import islice
+from typing import Protocol
+
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import AccountId, RandomBytes, account_text, system_random
+from rookery.base.log import logger
+from rookery.distribution.placement.heartbeat import Heartbeat, Me, Surroundings
+from rookery.distribution.placement.values import Backend, Claimed, Elsewhere, Here, Location, Nobody, Pool
+
+GROUP = 64  # accounts claimed by one statement, and at once
+WAITING = 10_000  # accounts that wait to be claimed; more are refused
+PATIENCE = 5.0  # seconds for an account to be found or claimed
+AGAIN = 0.05  # seconds between two attempts
+
+log = logger("placement")
+
+Waiting = asyncio.Future[Location | Refusal]
+
+
+class Opened(Protocol):
+    """What has accounts in memory."""
+
+    def drop_account(self, account: AccountId) -> None:
+        """Its sessions end, claiming nothing; what is under way for it is not answered."""
+
+    def drop_all(self) -> None: ...
+
+
+async def _nothing(account: AccountId) -> None:
+    return
+
+
+class Placement:
+    """`address`: where clients and deliveries of what is hosted here are to go. Made and used on the event loop.
+
+    `renamed`: sessions at the pool's database go under this incarnation from now on, so that others can end them.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        backend: str,
+        address: str,
+        around: Surroundings = Surroundings(),  # noqa: B008  immutable
+        random: RandomBytes = system_random,
+        renamed: Callable[[int], None] = lambda incarnation: None,
+    ) -> None:
+        self.generation = 0
+        self.heart = Heartbeat(
+            pool, around, backend=backend, address=address, random=random, lost=self._drop_all, registered=self._lives
+        )
+        self._pool = pool
+        self._pause = around.pause
+        self._renamed = renamed
+        self._opened: Opened | None = None
+        self._settle: Callable[[AccountId], Awaitable[None]] = _nothing
+        self._held: dict[AccountId, int] = {}  # epochs
+        self._asked: dict[AccountId, Waiting] = {}
+        self._leaving: dict[AccountId, asyncio.Future[None]] = {}
+        self._claiming = False  # a claim is on its way
+        self._living = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def attach(self, opened: Opened, settle: Callable[[AccountId], Awaitable[None]] = _nothing) -> None:
+        """`settle`: begin no new commands of the account, wait for those under way. Before a release."""
+        self._opened, self._settle = opened, settle
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Registers as soon as the database can be reached."""
+        self._tasks = [asyncio.ensure_future(self.heart.run()), asyncio.ensure_future(self._claim_all())]
+
+    async def close(self) -> None:
+        """The accounts may be claimed by others at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(RookeryError):
+            await self.heart.leave()
+
+    def _lives(self, me: Me) -> None:
+        self._renamed(me.incarnation)
+        self._living.set()
+
+    def _drop_all(self) -> None:
+        self.generation += 1
+        self._held.clear()
+        if self.heart.me is None:
+            self._living.clear()
+        if self._opened is not None:
+            self._opened.drop_all()
+
+    @property
+    def timeline(self) -> str:
+        """Under which everything that is held was claimed; empty while nothing is."""
+        return self.heart.me.timeline if self.heart.me is not None else ""
+
+    # --- what the fence asks and tells (storage/fence.py, Hosting) --------------------------------------------------
+
+    def epoch(self, account: AccountId) -> int | None:
+        return self._held.get(account)
+
+    def fenced(self, accounts: Collection[AccountId]) -> None:
+        self._drop(accounts, "fenced")
+
+    def doubtful(self, accounts: Collection[AccountId]) -> None:
+        self._drop(accounts, "outcome unknown")
+
+    def moved_on(self, timeline: str) -> None:
+        if self.heart.me is not None and timeline != self.heart.me.timeline:
+            self.heart.void("the database is on another timeline")
+
+    def _drop(self, accounts: Collection[AccountId], why: str) -> None:
+        for account in accounts:
+            if self._held.pop(account, None) is not None:
+                log.warning("account-lost", account=account_text(account), why=why)
+                if self._opened is not None:
+                    self._opened.drop_account(account)
+
+    # --- what access asks ------------------------------------------------------------------------------------------
+
+    def may_read(self) -> bool:
+        return self.heart.may_read()
+
+    async def fresh(self) -> None:
+        """Before each reply from memory. Raises UNAVAILABLE: then the session ends."""
+        await self.heart.fresh()
+
+    async def locate(self, account: AccountId) -> Location:
+        """Where it is; claims it when nobody hosts it. Raises NOT_FOUND, MOVED, BUSY, UNAVAILABLE."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._locate(account)
+        except TimeoutError:
+            self._answer(account, Refusal(Cause.UNAVAILABLE, "it cannot be found out now who hosts the account"))
+            raise RookeryError(Cause.UNAVAILABLE, "it cannot be found out now who hosts the account") from None
+
+    async def _locate(self, account: AccountId) -> Location:
+        while True:
+            leaving = self._leaving.get(account)
+            if leaving is not None:
+                await asyncio.shield(leaving)
+                continue
+            epoch = self._held.get(account)
+            if epoch is not None:
+                return Here(epoch)
+            found = await asyncio.shield(self._ask(account))
+            if isinstance(found, Refusal):
+                raise RookeryError(found.cause, found.what)
+            if isinstance(found, Elsewhere):
+                return found
+
+    def _ask(self, account: AccountId) -> Waiting:
+        asked = self._asked.get(account)
+        if asked is None:
+            if len(self._asked) >= WAITING:
+                raise RookeryError(Cause.BUSY, f"more than {WAITING} accounts wait to be opened")
+            asked = self._asked[account] = asyncio.get_running_loop().create_future()
+            self._wanted.set()
+        return asked
+
+    def _answer(self, account: AccountId, found: Location | Refusal) -> None:
+        asked = self._asked.pop(account, None)
+        if asked is not None and not asked.done():
+            asked.set_result(found)
+
+    # --- claims ----------------------------------------------------------------------------------------------------
+
+    async def _claim_all(self) -> None:
+        while True:
+            if not self._asked:
+                self._wanted.clear()
+                await self._wanted.wait()
+            await self._living.wait()
+            if not await self.claim_some():
+                await self._pause(AGAIN)
+
+    async def claim_some(self) -> bool:
+        """One statement for the accounts that have waited longest; false: nothing came of it, try again a bit later."""
+        me, generation = self.heart.me, self.generation
+        group = list(islice(self._asked, GROUP))
+        if me is None:
+            return False
+        self._claiming = True
+        try:
+            claimed = await self._pool.claim(me.incarnation, group, take=not self.heart.draining)
+        except RookeryError as error:
+            log.info("claim-failed", cause=error.cause.value, what=error.what)
+            return False
+        finally:
+            self._claiming = False
+        if self.generation != generation or self.heart.me is not me:
+            return True
+        if not claimed.living or claimed.timeline != me.timeline:
+            self.heart.void("a claim found it so")
+            return False
+        return self._take_over(claimed)
+
+    def _take_over(self, claimed: Claimed) -> bool:
+        progress = False
+        for account, found in claimed.found.items():
+            answer = self._successor() if isinstance(found, Nobody) else found
+            if isinstance(answer, Here):
+                self._held[account] = answer.epoch
+            elif isinstance(answer, Elsewhere) and self.heart.silent(answer.incarnation):
+                again = self._asked.pop(account, None)  # nobody is sent to a host that is perhaps dead
+                if again is not None:
+                    self._asked[account] = again
+                continue
+            self._answer(account, answer)
+            progress = True
+        return progress
+
+    def _successor(self) -> Elsewhere | Refusal:
+        """While this backend is being drained: who is to be asked for an account that nobody hosts."""
+        for peer in self.heart.others:
+            if not peer.draining and not self.heart.silent(peer.incarnation):
+                return Elsewhere(peer.backend, peer.address, peer.incarnation)
+        return Refusal(Cause.UNAVAILABLE, "this backend is being drained, and there is no other")
+
+    # --- giving away -----------------------------------------------------------------------------------------------
+
+    async def release(self, account: AccountId) -> None:
+        """After its commands under way it is nobody's. Whether the database heard of it does not matter: if not, the
+        row names this incarnation, which may claim it again.
+        """
+        leaving = self._leaving.get(account)
+        if leaving is not None:
+            await asyncio.shield(leaving)
+            return
+        epoch = self._held.get(account)
+        if epoch is None:
+            return
+        leaving = self._leaving[account] = asyncio.get_running_loop().create_future()
+        try:
+            await self._settle(account)
+            if self._held.get(account) != epoch:
+                return
+            del self._held[account]
+            if self._opened is not None:
+                self._opened.drop_account(account)
+            if self.heart.me is not None:
+                await self._pool.release(self.heart.me.incarnation, account, epoch)
+        except RookeryError as error:
+            log.info("release-failed", account=account_text(account), cause=error.cause.value, what=error.what)
+        finally:
+            del self._leaving[account]
+            leaving.set_result(None)
+
+    async def drain(self) -> None:
+        """Account by account to the others; none is claimed until `undrain`."""
+        await self._draining(True)
+        while self._held or self._claiming:
+            if self._held:
+                await self.release(next(iter(self._held)))
+            else:
+                await self._pause(AGAIN)
+
+    async def undrain(self) -> None:
+        await self._draining(False)
+
+    async def _draining(self, draining: bool) -> None:
+        self.heart.draining = draining
+        if self.heart.me is not None:
+            await self._pool.drain(self.heart.me.incarnation, draining)
+
+    # --- what administrators ask -----------------------------------------------------------------------------------
+
+    def hosted(self) -> dict[AccountId, int]:
+        """The accounts held here, with their epochs."""
+        return dict(self._held)
+
+    async def backends(self) -> list[Backend]:
+        """The living ones, in order of their names. Raises UNAVAILABLE."""
+        return [
+            Backend(
+                peer.backend, peer.incarnation, peer.address, peer.draining,
+                self.heart.silence(peer.incarnation), accounts,
+            )
+            for peer, accounts in await self._pool.living()
+        ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""What placement tells and asks. Times are seconds of a clock that goes on while the machine sleeps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from rookery.base.errors import Refusal
+from rookery.base.ids import AccountId
+
+INTERVAL = 0.2  # seconds from beat to beat
+
+
+class Here(msgspec.Struct, frozen=True):
+    """This process hosts the account, under this epoch; 0 in a static pool, where there are none."""
+
+    epoch: int
+
+
+class Elsewhere(msgspec.Struct, frozen=True):
+    """Another backend does, or should be asked to; where a client or a delivery is to go."""
+
+    backend: str
+    address: str
+    incarnation: int
+
+
+Location: TypeAlias = Here | Elsewhere
+
+
+class Nobody(msgspec.Struct, frozen=True):
+    """Whoever claims it may have it."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """A living incarnation, as its row says."""
+
+    incarnation: int
+    backend: str
+    address: str
+    beat: int
+    draining: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """To a beat. mine: the counter after it; None: this incarnation has ended, or is of another timeline."""
+
+    mine: int | None
+    others: tuple[Peer, ...] = ()
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """To a claim. living: the claimant is; else nothing was claimed. found: every account asked for, if it lives."""
+
+    timeline: str
+    living: bool
+    found: Mapping[AccountId, Here | Elsewhere | Nobody | Refusal] = {}
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """A line of `rookery backend list`. silence: seconds without a beat as seen from here, None when not known yet."""
+
+    backend: str
+    incarnation: int
+    address: str
+    draining: bool
+    silence: float | None
+    accounts: int
+
+
+class Pool(Protocol):
+    """The pool's database. All raise RookeryError when it cannot be asked, or nobody knows what became of it."""
+
+    async def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
+        """The former incarnation of the same backend ends, this one lives; returns the timeline."""
+
+    async def beat(self, incarnation: int) -> Answer: ...
+
+    async def end(self, incarnation: int, seen: int | None) -> bool:
+        """Record its death if it lives and its counter still is `seen` (None: whatever it is); says whether it was."""
+
+    async def drain(self, incarnation: int, draining: bool) -> None: ...
+
+    async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
+        """Those that may be claimed are, unless `take` is false: then they are Nobody's."""
+
+    async def release(self, incarnation: int, account: AccountId, epoch: int) -> None: ...
+
+    async def living(self) -> list[tuple[Peer, int]]:
+        """With the number of accounts each hosts."""
+
+    async def purge(self, ended: Sequence[int]) -> list[int]:
+        """Forget those of `ended` that no account names; returns who has ended."""
