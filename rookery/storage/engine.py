@@ -23,6 +23,10 @@ class EngineFailed(RookeryError):
     """The database itself cannot go on: DISK_FULL, UNAVAILABLE, BUSY or CORRUPT. The open transaction is gone."""
 
 
+class OutcomeUnknown(EngineFailed):
+    """The connection was lost in mid-commit, and nobody could be asked what became of it."""
+
+
 class Reader(Protocol):
     """Reads of one consistent moment. Never held across an await nor over 1 s."""
 

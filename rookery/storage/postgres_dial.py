@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause
-from rookery.storage.engine import EngineFailed, KeyExists, Row
+from rookery.storage.engine import EngineFailed, KeyExists, OutcomeUnknown, Row
 
 CONNECT = 2  # seconds for one attempt
 SILENCE_MS = 5_000  # a peer that acknowledges nothing for so long is gone
@@ -34,10 +34,6 @@ _AWAY = (
     errors.ReadOnlySqlTransaction,
     errors.IdleInTransactionSessionTimeout,
 )
-
-
-class OutcomeUnknown(EngineFailed):
-    """The connection was lost in mid-commit, and nobody could be asked what became of it."""
 
 
 class _PlainNumber(Loader):
