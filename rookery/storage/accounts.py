@@ -9,7 +9,7 @@ from rookery.base.ids import AccountId
 from rookery.storage.batch import ACCOUNT_COLUMNS, UIDVALIDITY_LIMIT, Batch, Done
 from rookery.storage.counters import COUNTER_COLUMNS, WHOLE
 from rookery.storage.engine import Transaction
-from rookery.storage.schema import ACTIVE, REMOVED
+from rookery.storage.schema import ACTIVE, NEXT_ACCOUNT, REMOVED
 from rookery.storage.values import SpecialUse
 
 FOLDERS: tuple[tuple[str, SpecialUse | None], ...] = (
@@ -45,6 +45,8 @@ def create_accounts(tx: Transaction, batch: Batch, items: Sequence[CreateAccount
     """Make each account with its usual mailboxes, all subscribed. An account that exists stays as it is."""
     results: list[Done | Refusal] = []
     fresh: dict[AccountId, CreateAccount] = {}
+    tx.lock_many("meta", ("name",), [(NEXT_ACCOUNT,)])  # one after another: what others have made is seen from here on
+    batch.load(tx, [item.account for item in items])
     for item in items:
         known = batch.accounts.get(item.account)
         if known is not None and known.state == REMOVED:
@@ -59,12 +61,12 @@ def create_accounts(tx: Transaction, batch: Batch, items: Sequence[CreateAccount
 
 
 def _insert_accounts(tx: Transaction, batch: Batch, items: Sequence[CreateAccount]) -> None:
-    found = tx.row("SELECT value FROM meta WHERE name = ?", "next-account")
+    found = tx.row("SELECT value FROM meta WHERE name = ?", NEXT_ACCOUNT)
     first = int(found[0]) if found else 1
     if found:
-        tx.run("UPDATE meta SET value = ? WHERE name = ?", first + len(items), "next-account")
+        tx.run("UPDATE meta SET value = ? WHERE name = ?", first + len(items), NEXT_ACCOUNT)
     else:
-        tx.run("INSERT INTO meta (name, value) VALUES (?, ?)", "next-account", first + len(items))
+        tx.run("INSERT INTO meta (name, value) VALUES (?, ?)", NEXT_ACCOUNT, first + len(items))
     accounts: list[tuple[bytes | int, ...]] = []
     counters: list[tuple[int, ...]] = []
     mailboxes: list[tuple[int | str | None, ...]] = []

@@ -41,7 +41,10 @@ UID_LIMIT = (1 << 32) - 1  # RFC 9051 2.3.1.1
 
 
 class Append(msgspec.Struct, frozen=True):
-    """What a caller hands to `Store.append`. flags: system flags; received: seconds UTC (0: now)."""
+    """What a caller hands to `Store.append`. flags: system flags; received: seconds UTC (0: now).
+
+    epoch: as in every item; None: the one under which the account is hosted here now.
+    """
 
     account: AccountId
     staged: Staged
@@ -50,6 +53,7 @@ class Append(msgspec.Struct, frozen=True):
     keywords: tuple[str, ...] = ()
     received: int = 0
     delivery_id: str | None = None
+    epoch: int | None = None
 
 
 class AppendItem(msgspec.Struct, frozen=True, gc=False):
@@ -178,7 +182,9 @@ def _existing_refs(tx: Transaction, batch: Batch, items: Sequence[AppendItem]) -
     used.update(item.blob for item in items)
     if not older:
         return {}
-    return {row[0]: row[1] for row in tx.select_many("blob", ("blob", "refs"), ("blob",), [(b,) for b in older])}
+    keys = [(blob,) for blob in older]
+    tx.lock_many("blob", ("blob",), keys)
+    return {row[0]: row[1] for row in tx.select_many("blob", ("blob", "refs"), ("blob",), keys)}
 
 
 def _refusal(

@@ -82,16 +82,8 @@ class AccountRow:
 
     def __init__(self, row: Row, whole: Counter, births: list[Birth], *, detailed: bool) -> None:
         """`births` are those that `whole` leaves out."""
-        self.row = row
-        self.id: AccountId = row[0]
-        self.number: int = row[1]
-        self.epoch: int = row[2]
-        self.state: int = row[3]
-        self.size_limit: int = row[4]
-        self.message_limit: int = row[5]
-        self.uidvalidity: int = row[6]
-        self.next_mailbox: int = row[7]
-        self.floor: int = row[8]
+        self.renamed = False  # names, subscriptions, keywords or limits differ: an open account reads them again
+        self.take(row)
         self.births = births  # appended before this batch and not in the stored counters
         self.born: list[Birth] = []  # by this batch
         self.settle = False  # the counters must be stored with this batch
@@ -105,7 +97,19 @@ class AccountRow:
         self.promised = 0  # keyword bits that this batch gives to messages
         self.changes: list[Change] = []  # of this batch, in order
         self.row_dirty = False
-        self.renamed = False  # names, subscriptions, keywords or limits differ: an open account reads them again
+
+    def take(self, row: Row) -> None:
+        """The account's own row, as it is now."""
+        self.row = row
+        self.id: AccountId = row[0]
+        self.number: int = row[1]
+        self.epoch: int = row[2]
+        self.state: int = row[3]
+        self.size_limit: int = row[4]
+        self.message_limit: int = row[5]
+        self.uidvalidity: int = row[6]
+        self.next_mailbox: int = row[7]
+        self.floor: int = row[8]
 
     def step(self) -> int:
         """The next change number."""
@@ -148,7 +152,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     """What one committed batch did to one account.
 
     before, modseq: the change counter then and now. counters: those that differ, as they are now. detailed: `changes`
-    are there (they are kept only for accounts that somebody has open).
+    are there (they are kept only for accounts that somebody has open). epoch: under which the account was hosted.
     """
 
     before: int
@@ -157,6 +161,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     counters: list[Counter]
     renamed: bool
     detailed: bool
+    epoch: int = 0
 
 
 class Batch:
@@ -166,7 +171,7 @@ class Batch:
     open, for which progress is kept in detail. `known`: rows that need not be read; those of the batch are taken out.
     """
 
-    __slots__ = ("accounts", "by_number", "known", "log_rows", "now", "places", "used_blobs", "watched")
+    __slots__ = ("_refused", "accounts", "by_number", "known", "log_rows", "now", "places", "used_blobs", "watched")
 
     def __init__(
         self,
@@ -183,6 +188,7 @@ class Batch:
         self.by_number: dict[int, AccountRow] = {}
         self.log_rows: list[tuple[int | str, ...]] = []
         self.used_blobs: set[BlobId] = set()
+        self._refused: set[AccountId] = set()
 
     def load(self, tx: Transaction, ids: Iterable[AccountId]) -> None:
         """The fence: the rows of all accounts of the batch, in order of id."""
@@ -197,7 +203,13 @@ class Batch:
             self._read(tx, sorted(wanted))
 
     def _read(self, tx: Transaction, missing: list[AccountId]) -> None:
-        rows = {row[1]: row for row in tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing])}
+        self.read(tx, tx.select_many("account", ACCOUNT_COLUMNS, ("id",), [(i,) for i in missing]))
+
+    def read(self, tx: Transaction, found: Iterable[Row]) -> None:
+        """What else belongs to these rows of accounts."""
+        rows = {row[1]: row for row in found}
+        if not rows:
+            return
         keys = [(number, WHOLE) for number in rows]
         births = read_births(tx, list(rows))
         for counter in tx.select_many("counter", COUNTER_COLUMNS, ("account", "mailbox"), keys):
@@ -207,11 +219,28 @@ class Batch:
         for row in rows.values():  # tombstones whose counters are purged
             self.add(AccountRow(row, Counter(WHOLE, 0, 0, 0, 0, 0, 0, 0), [], detailed=False))
 
+    def recall(self, row: Row) -> bool:
+        """Use what is known of this account, if that is of the same epoch. Others may have changed limits and state."""
+        known = self.known.pop(row[0], None)
+        if known is None or known.epoch != row[2]:
+            return False
+        known.renamed = known.row[3:6] != row[3:6]
+        known.take(row)
+        known.detailed = known.id in self.watched
+        self.add(known)
+        return True
+
+    def refuse(self, row: Row) -> None:
+        """Nothing of this account takes place."""
+        self._refused.add(row[0])
+
     def add(self, row: AccountRow) -> None:
         self.accounts[row.id] = row
         self.by_number[row.number] = row
 
     def account(self, item: Item) -> AccountRow | Refusal:
+        if item.account in self._refused:
+            return Refusal(Cause.UNAVAILABLE, "the account is not at this backend now")
         row = self.accounts.get(item.account)
         if row is None or row.state != ACTIVE:
             return Refusal(Cause.NOT_FOUND, "no such account in this store")
@@ -295,6 +324,7 @@ class Batch:
             if row.whole.dirty or row.renamed:
                 counters = [c for c in row.counters.values() if c.dirty]
                 made[row.id] = Progress(
-                    row.before, row.whole.modseq, row.changes, [row.whole, *counters], row.renamed, row.detailed
-                )
+                    row.before, row.whole.modseq, row.changes, [row.whole, *counters], row.renamed, row.detailed,
+                    row.epoch,
+                )  # fmt: skip
         return made

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rookery.base.ids import BlobId
 from rookery.storage.engine import Transaction
-from rookery.storage.segments import Place
+from rookery.storage.segments import Place, Record
 from rookery.storage.staging import Staged, Staging
 
 
@@ -72,6 +72,10 @@ class Blobs(Protocol):
     def segments(self) -> list[int]: ...
 
     def segment_size(self, segment: int) -> int: ...
+
+    def scan(self, segment: int) -> Iterator[Record]:
+        """All records of a segment, as far as they can be told apart."""
+        ...
 
     def delete_segment(self, segment: int) -> None: ...
 

@@ -13,7 +13,9 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.storage.engine import Database, Transaction
 from rookery.storage.migrations import Migration
+from rookery.storage.sqlite import SqliteDatabase
 
+NAME = "derived.db"
 WAITING_LIMIT = 8 << 20  # octets put and not yet written; more is dropped, and made again when asked for
 KEYS_PER_READ = 5_000
 
@@ -34,6 +36,20 @@ DERIVED_MIGRATIONS = (
         "0.1.0",
     ),
 )
+
+
+def open_derived(folder: Path) -> "DerivedStore":
+    return DerivedStore(folder / NAME, lambda path: SqliteDatabase(path, DERIVED_MIGRATIONS, synchronous="OFF"))
+
+
+def forget_derived(folder: Path) -> None:
+    """While nobody has it open."""
+    _remove(folder / NAME)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 class DerivedStore:
@@ -59,8 +75,7 @@ class DerivedStore:
             return self._anew()
 
     def _anew(self) -> Database:
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        _remove(self._path)
         return self._opener(self._path)
 
     def get(self, account: int, kind: str, emails: Collection[int]) -> dict[int, bytes]:

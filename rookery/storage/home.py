@@ -1,6 +1,6 @@
 """What an open account needs of the store that it lives in."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Home(Protocol):
     """What an open account needs of its store."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether a read may have to wait for another machine."""
+        ...
+
     def read(self) -> AbstractContextManager[Reader]: ...
+
+    async def away(self, work: Callable[[], T]) -> T: ...
 
     async def perform(self, operation: Operation[A, R], item: A, *, messages: int = 0) -> R: ...
 

@@ -8,6 +8,8 @@ short read transaction; writes go to the store's writer.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, BlobId
@@ -17,7 +19,7 @@ from rookery.storage.batch import Progress
 from rookery.storage.changes import Tail, read_changes
 from rookery.storage.copy import Copy
 from rookery.storage.counters import WHOLE, Counter, read_counters
-from rookery.storage.engine import Reader
+from rookery.storage.engine import Reader, Row
 from rookery.storage.expunge import Expunge
 from rookery.storage.flags import SetFlags
 from rookery.storage.home import Home
@@ -32,6 +34,7 @@ from rookery.storage.operations import (
     RENAME_MAILBOX,
     SET_FLAGS,
     SET_SUBSCRIBED,
+    Operation,
 )
 from rookery.storage.schema import ACTIVE
 from rookery.storage.staging import Staged
@@ -53,6 +56,10 @@ from rookery.storage.values import (
     Usage,
     Verb,
 )
+
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
 
 ROWS_PER_READ = 10_000  # of one short read while a mailbox is loaded piece by piece
 STATES_KEPT = 8  # mailboxes whose arrays stay in memory although no session has them selected
@@ -80,6 +87,7 @@ class OpenAccount:
         "_home",
         "_keywords",
         "_loading",
+        "_losers",
         "_mailboxes",
         "_number",
         "_states",
@@ -89,16 +97,24 @@ class OpenAccount:
         "_watched",
         "_watchers",
         "account",
+        "epoch",
         "holders",
         "idle_since",
+        "lost",
         "modseq",
         "removed",
     )
 
-    def __init__(self, home: Home, account: AccountId) -> None:
-        """Reads the account. Raises NOT_FOUND when the store has none of that id."""
+    def __init__(self, home: Home, account: AccountId, epoch: int | None = None) -> None:
+        """Reads the account, on any thread. Raises NOT_FOUND when the store has none of that id.
+
+        `epoch`: under which it is hosted here; None: nobody else can have it.
+        """
         self._home = home
         self.account = account
+        self.epoch = epoch
+        self.lost = False  # this process hosts it no longer: sessions end, and nothing more is said of it
+        self._losers: dict[Callable[[], None], None] = {}
         self.holders = 0
         self.idle_since = 0.0
         self.removed = False
@@ -119,6 +135,21 @@ class OpenAccount:
     def release(self) -> None:
         """The caller's session is over."""
         self._home.release_account(self)
+
+    def when_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the loop once the account is hosted here no longer. Returns how to stop."""
+        self._losers[callback] = None
+        return lambda: self._losers.pop(callback, None)
+
+    def lose(self) -> None:
+        """For the store: whoever has it open is told."""
+        self.lost = True
+        for callback in list(self._losers):
+            callback()
+
+    async def away(self, work: Callable[[], T]) -> T:
+        """Anything of this account that reads, without keeping the event loop from others while a server answers."""
+        return await self._home.away(work)
 
     # --- reading from the database -------------------------------------------------------------------------------
 
@@ -174,8 +205,9 @@ class OpenAccount:
             with self._home.read() as reader:
                 self._read_names(reader)
                 self._read_counters(reader)
-        for counter in progress.counters:
-            self._count(counter)
+        if progress.modseq >= self.modseq:
+            for counter in progress.counters:
+                self._count(counter)
         changes = [change for change in progress.changes if change.modseq > self.modseq]
         self._apply_births(changes)
         for change in changes:
@@ -286,19 +318,22 @@ class OpenAccount:
         return state
 
     async def load(self, number: int) -> None:
-        """Bring a large mailbox into memory piece by piece, so that the loop goes on meanwhile; then `select` it."""
+        """Bring a mailbox into memory without keeping the loop from others; then `select` it."""
         box = self._mailboxes.get(number)
-        if box is None or number in self._states or number in self._loading or box.messages <= ROWS_PER_READ:
+        if box is None or number in self._states or number in self._loading:
+            return
+        if box.messages <= ROWS_PER_READ and not self._home.remote:
             return
         state = MailboxState(number)
         pending = self._loading[number] = []
         try:
             while True:
                 last = state.uids[-1] if state.uids else 0
-                with self._home.read() as reader:
-                    rows = read_next(reader, self._number, number, last, ROWS_PER_READ)
+                seen = len(pending)
+                rows = await self.away(partial(self._read_next, number, last))
                 state.add_rows(rows)
-                if len(rows) < ROWS_PER_READ:
+                born = any(change.verb is Verb.CREATED for change in pending[seen:])  # perhaps after it was read
+                if len(rows) < ROWS_PER_READ and not born:
                     break
                 await asyncio.sleep(0)
         finally:
@@ -307,6 +342,10 @@ class OpenAccount:
             for change in pending:  # made meanwhile; what the rows already show does no harm twice
                 state.apply(change)
             self._keep(state)
+
+    def _read_next(self, number: int, last: int) -> list[Row]:
+        with self._home.read() as reader:
+            return read_next(reader, self._number, number, last, ROWS_PER_READ)
 
     def _keep(self, state: MailboxState) -> None:
         self._states[state.number] = state
@@ -385,7 +424,22 @@ class OpenAccount:
         keywords: Sequence[str] = (),
         received: int = 0,
     ) -> Appended:
-        return await self._home.append(Append(self.account, staged, mailbox, flags, tuple(keywords), received))
+        self._check()
+        item = Append(self.account, staged, mailbox, flags, tuple(keywords), received, None, self.epoch)
+        made = await self._home.append(item)
+        self._check()
+        return made
+
+    def _check(self) -> None:
+        """Before and after: once the account is lost, this process does not say what became of anything."""
+        if self.lost:
+            raise RookeryError(Cause.UNAVAILABLE, "the account is not at this backend now")
+
+    async def _perform(self, operation: Operation[A, R], item: A, *, messages: int = 0) -> R:
+        self._check()
+        made = await self._home.perform(operation, item, messages=messages)
+        self._check()
+        return made
 
     async def set_flags(
         self,
@@ -401,8 +455,8 @@ class OpenAccount:
         conflicts: list[NumberSet] = []
         words = tuple(keywords)
         while True:
-            item = SetFlags(self.account, mailbox, uids, mode, flags, words, unchanged_since)
-            made = await self._home.perform(SET_FLAGS, item, messages=self._many(mailbox, uids))
+            item = SetFlags(self.account, mailbox, uids, mode, flags, words, unchanged_since, self.epoch)
+            made = await self._perform(SET_FLAGS, item, messages=self._many(mailbox, uids))
             changed.append(made.flagged.changed)
             conflicts.append(made.flagged.conflicts)
             if not made.rest:
@@ -413,8 +467,8 @@ class OpenAccount:
         """Remove what carries Deleted (with `force`: all) among `uids` (None: the whole mailbox)."""
         gone: list[NumberSet] = []
         while True:
-            item = Expunge(self.account, mailbox, uids, force)
-            made = await self._home.perform(EXPUNGE, item, messages=self._many(mailbox, uids))
+            item = Expunge(self.account, mailbox, uids, force, self.epoch)
+            made = await self._perform(EXPUNGE, item, messages=self._many(mailbox, uids))
             gone.append(made.expunged.uids)
             if not made.rest:
                 return Expunged(_union(gone), made.expunged.modseq)
@@ -430,8 +484,8 @@ class OpenAccount:
         source: list[NumberSet] = []
         made: list[NumberSet] = []
         while True:
-            item = Copy(self.account, mailbox, uids, target, move)
-            part = await self._home.perform(COPY, item, messages=self._many(mailbox, uids))
+            item = Copy(self.account, mailbox, uids, target, move, self.epoch)
+            part = await self._perform(COPY, item, messages=self._many(mailbox, uids))
             source.append(part.copied.source)
             made.append(part.copied.target)
             if not part.rest:
@@ -445,13 +499,13 @@ class OpenAccount:
 
     async def create_mailbox(self, name: str, special_use: SpecialUse | None = None) -> Mailbox:
         """Superior names are made, too. Raises EXISTS, INVALID, TOO_MANY."""
-        made = await self._home.perform(CREATE_MAILBOX, CreateMailbox(self.account, name, special_use))
+        made = await self._perform(CREATE_MAILBOX, CreateMailbox(self.account, name, special_use, self.epoch))
         return self._mailboxes[made.mailbox]
 
     async def rename_mailbox(self, number: int, name: str) -> Mailbox:
         """Mailboxes below go along. Renaming INBOX moves its messages to a new mailbox (RFC 9051 6.3.6)."""
         if number != INBOX:
-            await self._home.perform(RENAME_MAILBOX, RenameMailbox(self.account, number, name))
+            await self._perform(RENAME_MAILBOX, RenameMailbox(self.account, number, name, self.epoch))
             return self._mailboxes[number]
         made = await self.create_mailbox(name)
         await self.move(INBOX, NumberSet(((1, max(1, self._mailboxes[INBOX].uidnext - 1)),)), made.number)
@@ -459,11 +513,11 @@ class OpenAccount:
 
     async def delete_mailbox(self, number: int) -> None:
         """Mailboxes below stay. Raises NOT_FOUND, DENIED (INBOX)."""
-        await self._home.perform(DELETE_MAILBOX, DeleteMailbox(self.account, number))
+        await self._perform(DELETE_MAILBOX, DeleteMailbox(self.account, number, self.epoch))
 
     async def set_subscribed(self, name: str, subscribed: bool) -> None:
         """A name may be subscribed without existing. Raises INVALID, TOO_MANY."""
-        await self._home.perform(SET_SUBSCRIBED, SetSubscribed(self.account, name, subscribed))
+        await self._perform(SET_SUBSCRIBED, SetSubscribed(self.account, name, subscribed, self.epoch))
 
 
 def _mailbox(counter: Counter, name: str, use: SpecialUse | None, subscribed: bool) -> Mailbox:

@@ -15,7 +15,7 @@ from rookery.storage.blobs import LookAgain
 from rookery.storage.engine import Database, Transaction, Value
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.migrations import Migration
-from rookery.storage.segments import IDENTITY, Place
+from rookery.storage.segments import IDENTITY, Place, Record
 from rookery.storage.staging import CHUNK, Staged, Staging, StagingArea
 
 LARGE = 1024 * 1024  # octets from which a body is committed before the batch
@@ -210,6 +210,9 @@ class PostgresBlobs:
 
     def segment_size(self, segment: int) -> int:
         return 0
+
+    def scan(self, segment: int) -> Iterator[Record]:
+        return iter(())
 
     def delete_segment(self, segment: int) -> None:
         return

@@ -18,8 +18,11 @@ OLDEST_RELEASE = "0.1.0"
 ACTIVE = 0  # account.state
 REMOVED = 1  # a tombstone: refuses everything; its rows are purged in slices
 
+NEXT_ACCOUNT = "next-account"  # names in `meta`
+UPKEEP = "upkeep"  # a shared store's: whoever has this row locked does the housekeeping
+
 VERSION_1: tuple[str, ...] = (
-    # Facts about the store itself. Names: next-account.
+    # Facts about the store itself.
     """CREATE TABLE meta (
         name TEXT NOT NULL PRIMARY KEY,
         value INTEGER NOT NULL

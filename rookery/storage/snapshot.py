@@ -8,27 +8,25 @@ change: they are linked, where the file system can, and copied otherwise. `resto
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rookery.base.errors import Cause, RookeryError
-
-if TYPE_CHECKING:
-    from rookery.storage.store import Store
+from rookery.storage.blobs import BlobStore
+from rookery.storage.sqlite import SqliteDatabase
 
 _COPY = 1 << 20
 
 
-def take_snapshot(store: "Store", target: Path) -> None:
-    """Blocking; `target` must not exist. Raises EXISTS, DISK_FULL, UNAVAILABLE."""
+def take_snapshot(store: Path, database: SqliteDatabase, blobs: BlobStore, target: Path) -> None:
+    """Of the store in the folder `store`. Blocking; `target` must not exist. Raises EXISTS, DISK_FULL, UNAVAILABLE."""
     try:
         target.mkdir(parents=True, mode=0o700)
     except FileExistsError:
         raise RookeryError(Cause.EXISTS, f"{target} exists") from None
     except OSError as error:
         raise RookeryError(Cause.UNAVAILABLE, f"{target} cannot be made: {error.strerror}") from error
-    store.backup(target / "index.db")
-    current = store.blobs.current
-    segments, large = store.blobs.paths()
+    database.backup(target / "index.db")
+    current = blobs.current
+    segments, large = blobs.paths()
     try:
         for folder in (segments, large):
             copy = target / folder.name
@@ -36,7 +34,7 @@ def take_snapshot(store: "Store", target: Path) -> None:
             for entry in sorted(os.listdir(folder)):
                 growing = folder == segments and entry == f"{current:08d}.seg"
                 _take(folder / entry, copy / entry, link=not growing)
-        shutil.copy2(store.folder / "IDENTITY", target / "IDENTITY")
+        shutil.copy2(store / "IDENTITY", target / "IDENTITY")
         _flush(target)
     except OSError as error:
         raise RookeryError(Cause.UNAVAILABLE, f"the snapshot failed: {error.strerror}") from error

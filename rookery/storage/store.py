@@ -1,16 +1,15 @@
-"""The embedded store of one backend: index, blobs, the writer, and the accounts that are open.
+"""The store of one backend: index, blobs, the writer, and the accounts that are open.
 
 This is the object that others hold. It decides nothing itself: what a write does is in the rules, when it becomes
-durable is in the writer, what is tidied up is in upkeep.py.
-
-    DIR/index.db     accounts, mailboxes, messages, change log     DIR/segments, DIR/large   bodies
-    DIR/derived.db   may be lost                                   DIR/staging               bodies on their way in
+durable is in the writer, who may write to an account is in the fence, what is tidied up is in upkeep.py.
 """
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,19 +17,17 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, BlobId, RandomBytes, account_text, new_blob_id
 from rookery.base.log import logger
+from rookery.storage import embedded
 from rookery.storage.accounts import CreateAccount, RemoveAccount, SetLimits
 from rookery.storage.append import Append, AppendItem
-from rookery.storage.ballast import Ballast
 from rookery.storage.batch import Progress
-from rookery.storage.blobs import BlobStore, LookAgain
-from rookery.storage.derived import DERIVED_MIGRATIONS, DerivedStore
+from rookery.storage.blobs import LookAgain
 from rookery.storage.engine import Reader, Transaction
 from rookery.storage.expunge import Expunge
-from rookery.storage.fence import StoreBatching
+from rookery.storage.fence import FencedBatching, Hosting, StaticHosting, StoreBatching
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.flags import SetFlags
 from rookery.storage.gate import Gate
-from rookery.storage.lock import FolderLock, Identity, identity
 from rookery.storage.mailboxes import DeleteMailbox
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.operations import (
@@ -41,9 +38,8 @@ from rookery.storage.operations import (
     SET_LIMITS,
     Operation,
 )
-from rookery.storage.schema import MIGRATIONS
+from rookery.storage.parts import DEFAULTS, Parts, StoreSettings
 from rookery.storage.segments import Place
-from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.staging import Staged, Staging
 from rookery.storage.upkeep import Upkeep
 from rookery.storage.values import Appended, Flag
@@ -59,62 +55,63 @@ log = logger("store")
 OCTETS_PER_MESSAGE = 160  # what touching one message weighs beside the octets of a body: a batch is bounded by weight
 
 
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """keep_expunged: seconds until the body of an expunged message goes. waiting: octets of work, beyond it callers
-    wait. changes_days, changes_rows: how far an account's change log reaches back. deliveries_days: delivery ids are
-    forgotten then, whatever the queue says. idle, idle_accounts: seconds an account stays in memory without a session,
-    and how many such at most. ballast: octets of disk kept back for removing."""
+__all__ = ["Store", "StoreSettings"]
 
-    keep_expunged: int = 86_400
-    waiting: int = 256 << 20
-    changes_days: int = 90
-    changes_rows: int = 100_000
-    deliveries_days: int = 30
-    idle: float = 300.0
-    idle_accounts: int = 5_000
-    ballast: int = 16 << 20
+NOT_HERE = Refusal(Cause.UNAVAILABLE, "the account is not at this backend now")
+READERS = 4  # threads that read from a shared database
+
+
+class _Opening:
+    """An account that is being read. `made`: what batches did to it meanwhile."""
+
+    __slots__ = ("made", "task")
+
+    def __init__(self) -> None:
+        self.made: list[Progress] = []
+        self.task: asyncio.Task[OpenAccount] | None = None
 
 
 class Store:
-    """Made by `open`. All members belong to the event loop."""
+    """Made by `open` or `open_shared`. All members belong to the event loop."""
 
     def __init__(
         self,
-        folder: Path,
-        lock: FolderLock,
-        owner: Identity,
-        database: SqliteDatabase,
-        blobs: BlobStore,
-        derived: DerivedStore,
-        ballast: Ballast,
+        parts: Parts,
         *,
         clock: Clock,
         random: RandomBytes,
         gate: Gate,
-        settings: StoreSettings,
+        hosting: Hosting | None = None,
+        settings: StoreSettings = DEFAULTS,
         observe: Callable[[float, int], None] | None = None,
     ) -> None:
-        self.folder = folder
-        self.identity = owner
-        self.database = database
-        self.blobs = blobs
-        self.derived = derived
+        self.parts = parts
+        self.folder = parts.folder
+        self.identity = parts.identity
+        self.database = parts.database
+        self.blobs = parts.blobs
+        self.derived = parts.derived
         self.clock = clock
         self.settings = settings
-        self._lock = lock
+        self.hosting: Hosting = hosting or StaticHosting()
         self._random = random
-        self._ballast = ballast
+        self._readers = ThreadPoolExecutor(READERS, "store-reader") if parts.database.shared else None
         self._open: dict[AccountId, OpenAccount] = {}
+        self._opening: dict[AccountId, _Opening] = {}
         self._idle: dict[AccountId, OpenAccount] = {}  # those without a session, the longest idle first
         self._lost: set[AccountId] = set()
         self._shared: dict[int, tuple[BlobId, int]] = {}  # bodies in flight, by id() of what is staged: blob, uses
-        self._batching = StoreBatching(clock, self._open, self._advance, self._lose)
+        watched = ChainMap[AccountId, object](self._open, self._opening)  # type: ignore[arg-type]
+        self._batching = (
+            FencedBatching(clock, watched, self._advance, self._lose, self.hosting)
+            if parts.database.shared
+            else StoreBatching(clock, self._open, self._advance, self._lose)
+        )
         self._rules: dict[str, Rule[Any, Any]] = {name: self._batching.rule(op) for name, op in OPERATIONS.items()}
         self._append = self._rules[APPEND.name]
         self.writer = Writer(
-            database,
-            blobs,
+            parts.database,
+            parts.blobs,
             gate,
             limit_bytes=settings.waiting,
             clock=clock,
@@ -133,7 +130,7 @@ class Store:
         clock: Clock,
         random: RandomBytes,
         gate: Gate,
-        settings: StoreSettings = StoreSettings(),
+        settings: StoreSettings = DEFAULTS,
         vfs: str | None = None,
         observe: Callable[[float, int], None] | None = None,
     ) -> "Store":
@@ -142,17 +139,46 @@ class Store:
         `observe` is told seconds and items of each batch; `vfs` is for tests.
         """
         files = files or DiskFiles()
-        parts = await asyncio.to_thread(_open_parts, folder, files, random, vfs, settings.ballast)
-        return cls(folder, *parts, clock=clock, random=random, gate=gate, settings=settings, observe=observe)
+        parts = await asyncio.to_thread(embedded.open_parts, folder, files, random, vfs, settings.ballast)
+        return cls(parts, clock=clock, random=random, gate=gate, settings=settings, observe=observe)
+
+    @classmethod
+    async def open_shared(
+        cls,
+        conninfo: str,
+        folder: Path,
+        *,
+        application: str,
+        hosting: Hosting,
+        clock: Clock,
+        random: RandomBytes,
+        gate: Gate,
+        settings: StoreSettings = DEFAULTS,
+        observe: Callable[[float, int], None] | None = None,
+        schema: str = "store",
+    ) -> "Store":
+        """Open or make the store in a schema of a PostgreSQL database, as one of many backends.
+
+        folder: this process's own. application: what its sessions call themselves (hosting.application).
+        Raises IN_USE (the folder), UNSUPPORTED (a newer store), BUSY, DISK_FULL, UNAVAILABLE.
+        """
+        from rookery.storage import shared  # needs psycopg, which an embedded store does without
+
+        opening = partial(shared.open_parts, clock=clock, schema=schema, application=application)
+        parts = await asyncio.to_thread(opening, conninfo, folder, random)
+        return cls(parts, clock=clock, random=random, gate=gate, hosting=hosting, settings=settings, observe=observe)
 
     async def close(self) -> None:
         """Finish what waits, then let go of everything."""
         await self.upkeep.pause()
         await self.writer.close()
+        self.drop_all()
+        if self._readers is not None:
+            await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self.derived.close)
         self.blobs.close()
         self.database.close()
-        self._lock.release()
+        self.parts.release()
 
     # --- accounts ------------------------------------------------------------------------------------------------
 
@@ -162,26 +188,80 @@ class Store:
 
     async def remove_account(self, account: AccountId) -> None:
         """Sessions find it gone at once; its mail is removed in the background."""
-        await self.perform(REMOVE_ACCOUNT, RemoveAccount(account))
+        await self.perform(REMOVE_ACCOUNT, RemoveAccount(account, self.hosting.epoch(account) or None))
 
     async def set_limits(self, account: AccountId, size: int, messages: int) -> None:
-        await self.perform(SET_LIMITS, SetLimits(account, size, messages))
+        await self.perform(SET_LIMITS, SetLimits(account, size, messages, self.hosting.epoch(account) or None))
 
     async def open_account(self, account: AccountId) -> OpenAccount:
-        """The one OpenAccount that all sessions of the account share; `release` it. Raises NOT_FOUND."""
+        """The one OpenAccount that all sessions of the account share; `release` it.
+
+        Raises NOT_FOUND; UNAVAILABLE when the account is not hosted here, or no longer.
+        """
         found = self._open.get(account)
         if found is None:
-            # A batch that ran before this and is committed after it reports without details, and is read again.
-            found = self._open[account] = OpenAccount(self, account)
-        elif found.removed:
+            if self._readers is not None:
+                found = await self._read_account(account)
+            else:
+                # A batch that ran before this and is committed after it reports without details, and is read again.
+                found = self._open[account] = OpenAccount(self, account, self._epoch(account))
+        if found.removed:
             raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
         self._idle.pop(account, None)
         found.holders += 1
         return found
 
+    async def _read_account(self, account: AccountId) -> OpenAccount:
+        opening = self._opening.get(account)
+        if opening is None:
+            epoch = self._epoch(account)
+            opening = self._opening[account] = _Opening()
+            opening.task = asyncio.create_task(self._opened(account, epoch, opening))
+            opening.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be waiting
+        assert opening.task is not None
+        found = await asyncio.shield(opening.task)
+        if found.lost:
+            raise RookeryError(NOT_HERE.cause, NOT_HERE.what)
+        return found
+
+    async def _opened(self, account: AccountId, epoch: int | None, opening: _Opening) -> OpenAccount:
+        """Read it, and then take over what was committed meanwhile, as far as it was not read."""
+        try:
+            found = await self.away(lambda: OpenAccount(self, account, epoch))
+            if self._opening.get(account) is not opening:
+                raise RookeryError(NOT_HERE.cause, NOT_HERE.what)
+            self._open[account] = self._idle[account] = found
+            found.idle_since = self.clock.monotonic()
+        finally:
+            if self._opening.get(account) is opening:
+                del self._opening[account]
+        for made in opening.made:
+            self._advance_one(found, made)
+        return found
+
+    def _epoch(self, account: AccountId) -> int | None:
+        """Under which it is hosted here; None where that does not matter. Raises UNAVAILABLE when it is not."""
+        epoch = self.hosting.epoch(account)
+        if epoch is None:
+            raise RookeryError(NOT_HERE.cause, NOT_HERE.what)
+        return epoch or None
+
+    def drop_account(self, account: AccountId) -> None:
+        """Forget what is in memory: the account is not hosted here any more. Its sessions end, nothing is claimed."""
+        self._opening.pop(account, None)
+        found = self._open.pop(account, None)
+        self._idle.pop(account, None)
+        self._lost.discard(account)
+        if found is not None:
+            found.lose()
+
+    def drop_all(self) -> None:
+        for account in [*self._opening, *self._open]:
+            self.drop_account(account)
+
     def release_account(self, account: OpenAccount) -> None:
         account.holders -= 1
-        if account.holders > 0:
+        if account.holders > 0 or account.lost:
             return
         account.idle_since = self.clock.monotonic()
         self._idle[account.account] = account
@@ -204,17 +284,25 @@ class Store:
         return len(self._open)
 
     def _advance(self, made: dict[AccountId, Progress]) -> None:
-        opened = self._open
+        opened, opening = self._open, self._opening
         if self._lost:
             self._find_again()
-        if not opened:
-            return
-        for account in made.keys() & opened.keys():
-            try:
-                opened[account].advance(made[account])
-            except RookeryError as error:
-                self._lose({account})
-                log.warning("account-lost", account=account_text(account), cause=error.cause.value, what=error.what)
+        if opened:
+            for account in made.keys() & opened.keys():
+                self._advance_one(opened[account], made[account])
+        if opening:
+            for account in made.keys() & opening.keys():
+                opening[account].made.append(made[account])
+
+    def _advance_one(self, account: OpenAccount, made: Progress) -> None:
+        if account.epoch is not None and account.epoch != made.epoch:
+            return  # of before this process lost the account and had it again: that was read
+        try:
+            account.advance(made)
+        except RookeryError as error:
+            self._lose({account.account})
+            name = account_text(account.account)
+            log.warning("account-lost", account=name, cause=error.cause.value, what=error.what)
 
     def _lose(self, accounts: set[AccountId]) -> None:
         """What a batch did to these is not known: read them again, or with the next batch."""
@@ -256,6 +344,11 @@ class Store:
         if self.upkeep.full:
             done(Refusal(Cause.DISK_FULL, "the disk of the message store is full"))
             return
+        hosted = self.hosting.epoch
+        epoch = item.epoch if item.epoch is not None else hosted(item.account)
+        if epoch is None:
+            done(NOT_HERE)
+            return
         staged = item.staged
         key = id(staged)
         blob, uses = self._shared.get(key, (None, 0))
@@ -267,6 +360,9 @@ class Store:
 
         def answered(result: Appended | Refusal) -> None:
             self._unshare(key)
+            if epoch and hosted(item.account) != epoch:  # it was lost meanwhile: nothing is claimed
+                done(NOT_HERE)
+                return
             if not bodies and isinstance(result, Refusal) and result.cause is Cause.NOT_FOUND:
                 # The message that brought the body was refused, so nobody has it: this one brings its own.
                 self.append_soon(item, done)
@@ -282,6 +378,7 @@ class Store:
             item.flags,
             item.keywords,
             item.delivery_id,
+            epoch or None,
         )
         self.writer.submit(self._append, argument, done=answered, bodies=bodies, weight=staged.size + 512)
 
@@ -300,7 +397,17 @@ class Store:
         """The queue has settled every delivery id that sorts below `below`."""
         await self.upkeep.forget_deliveries(below)
 
+    async def away(self, work: Callable[[], T]) -> T:
+        """Reading that may have to wait for a server: in a thread. Where the index is a file, at once."""
+        if self._readers is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
     # --- for open accounts ---------------------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> bool:
+        return self._readers is not None
 
     def read(self) -> AbstractContextManager[Reader]:
         return self.database.read()
@@ -371,10 +478,6 @@ class Store:
 
     # --- upkeep --------------------------------------------------------------------------------------------------
 
-    @property
-    def ballast(self) -> Ballast:
-        return self._ballast
-
     async def maintain(self) -> None:
         """Some slices of upkeep; call it every second or so."""
         if self._lost:
@@ -383,20 +486,16 @@ class Store:
         await self.upkeep.step()
 
     async def snapshot(self, target: Path) -> None:
-        """A consistent copy in the new folder `target`, while work goes on. Raises EXISTS, UNAVAILABLE."""
+        """A consistent copy in the new folder `target`, while work goes on. Raises EXISTS, UNAVAILABLE, UNSUPPORTED."""
         await self.upkeep.snapshot(target)
 
     async def verify(self) -> Report:
         """Compare index and blobs; see verify.py."""
         return await verify(self)
 
-    def backup(self, target: Path) -> None:
-        """The index as of now, as a file of its own. Any thread."""
-        self.database.backup(target)
-
     def problems(self) -> list[str]:
         """What the database's own check finds wrong. Any thread."""
-        return self.database.problems()
+        return self.parts.problems()
 
 
 def _makes_room(item: object) -> bool:
@@ -404,33 +503,3 @@ def _makes_room(item: object) -> bool:
     return isinstance(item, Expunge | DeleteMailbox | RemoveAccount) or (
         isinstance(item, SetFlags) and bool(item.flags & Flag.DELETED)
     )
-
-
-_Parts = tuple[FolderLock, Identity, SqliteDatabase, BlobStore, DerivedStore, Ballast]
-
-
-def _open_parts(folder: Path, files: Files, random: RandomBytes, vfs: str | None, octets: int) -> _Parts:
-    with ExitStack() as opened:
-        try:
-            files.make_folder(folder)
-            lock = FolderLock(folder)
-            opened.callback(lock.release)
-            owner = identity(folder, files, random)
-            database = SqliteDatabase(folder / "index.db", MIGRATIONS, vfs=vfs)
-            opened.callback(database.close)
-
-            def known_end(segment: int) -> int:
-                with database.read() as reader:
-                    row = reader.row("SELECT max(offset + length) FROM blob WHERE segment = ?", segment)
-                return row[0] or 0 if row else 0
-
-            blobs = BlobStore(folder, files, known_end=known_end)
-            derived = DerivedStore(
-                folder / "derived.db", lambda path: SqliteDatabase(path, DERIVED_MIGRATIONS, synchronous="OFF")
-            )
-            ballast = Ballast(folder, files, octets)
-            ballast.restore()
-        except OSError as error:
-            raise RookeryError(Cause.UNAVAILABLE, f"{folder} cannot be opened: {error.strerror}") from error
-        opened.pop_all()
-    return lock, owner, database, blobs, derived, ballast

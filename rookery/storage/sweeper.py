@@ -13,9 +13,10 @@ import msgspec
 from rookery.base.ids import BlobId
 from rookery.storage.blobs import Place
 from rookery.storage.counters import WHOLE
-from rookery.storage.engine import Transaction
+from rookery.storage.engine import Reader, Transaction
 
 ROWS_PER_SLICE = 2_000
+BODIES_PER_SLICE = 5_000
 LARGE = 0  # Place.segment of a blob that is a file of its own
 
 
@@ -43,7 +44,9 @@ def _drop_references(tx: Transaction, lost: "Tally[BlobId]") -> list[tuple[BlobI
     dead: list[tuple[BlobId]] = []
     kept: list[tuple[bytes | int, ...]] = []
     files: list[tuple[BlobId, Place]] = []
-    for blob, refs, segment, offset, length, codec in tx.select_many("blob", columns, ("blob",), [(b,) for b in lost]):
+    keys = [(blob,) for blob in lost]
+    tx.lock_many("blob", ("blob",), keys)
+    for blob, refs, segment, offset, length, codec in tx.select_many("blob", columns, ("blob",), keys):
         if refs > lost[blob]:
             kept.append((blob, refs - lost[blob]))
             continue
@@ -62,6 +65,19 @@ def sweep_blobs(tx: Transaction, before: int) -> Swept:
     tx.delete_many("blob", ("blob",), [(row[0],) for row in rows])
     files = [(BlobId(row[0]), Place(*row[1:])) for row in rows if row[1] == LARGE]
     return Swept([], files, len(rows) == ROWS_PER_SLICE)
+
+
+def find_strays(reader: Reader, after: bytes, before: bytes) -> tuple[list[BlobId], bytes | None]:
+    """Bodies kept as rows that no row of the index names, among the next few with ids above `after` and below `before`;
+    where to go on, None at the end. Ids begin with their time, and a large body is there for a moment before its row.
+    """
+    sql = (
+        "SELECT b.blob, i.blob FROM (SELECT blob FROM body WHERE part = 0 AND blob > ? AND blob < ?"
+        " ORDER BY blob LIMIT ?) b LEFT JOIN blob i ON i.blob = b.blob ORDER BY b.blob"
+    )
+    rows = reader.rows(sql, after, before, BODIES_PER_SLICE)
+    strays = [BlobId(blob) for blob, named in rows if named is None]
+    return strays, rows[-1][0] if len(rows) == BODIES_PER_SLICE else None
 
 
 class Purged(msgspec.Struct, frozen=True):

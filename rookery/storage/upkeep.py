@@ -1,12 +1,15 @@
 """The store's housekeeping: what to do next, in slices that leave the writer to others. Nothing grows without bound.
 
 Each `step` does a little of everything that is due. While a snapshot is taken nothing is removed.
+
+On a shared store every slice is a transaction of its own, by whichever backend has the row UPKEEP at that moment: the
+others find it taken and rest. It waits for nobody's locks for long: it would keep its own process from writing.
 """
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
@@ -14,11 +17,12 @@ from rookery.base.log import logger
 from rookery.storage.changes import Trimmed, trim
 from rookery.storage.compaction import Compaction
 from rookery.storage.engine import Transaction
-from rookery.storage.snapshot import take_snapshot
+from rookery.storage.schema import UPKEEP
 from rookery.storage.sweeper import (
     Purged,
     Swept,
     age_deliveries,
+    find_strays,
     forget_deliveries,
     purge_dropped,
     sweep_blobs,
@@ -32,8 +36,18 @@ SLICES_PER_STEP = 8  # of each kind
 TRIM_EVERY = 3_600.0  # seconds between two passes over all change logs
 BALLAST_EVERY = 10.0
 ORPHANS_PER_SLICE = 500
+STRAYS_EVERY = 86_400.0  # seconds between two passes over all bodies of a shared store
+STRAY_AGE = 86_400_000  # milliseconds after which a body that nothing names is nobody's
+LOCK_WAIT = "200ms"
+REST = 10.0  # seconds after a step of a shared store that found nothing, or found another backend at it
+
+T = TypeVar("T")
 
 log = logger("upkeep")
+
+
+class _Elsewhere(Exception):
+    """Another backend is at it."""
 
 
 class Upkeep:
@@ -48,6 +62,9 @@ class Upkeep:
         self._ballast_due = 0.0
         self._below: str | None = None
         self._orphans: list[BlobId] | None = None
+        self._strays_after: bytes | None = None
+        self._strays_due = 0.0
+        self._not_before = 0.0
         self._compaction = Compaction(store)
         self.full = False  # the ballast is given up: new mail is refused so that removing can go on
 
@@ -59,11 +76,14 @@ class Upkeep:
 
     async def step(self) -> None:
         """A little of everything that is due; errors of the disk are logged and tried again the next time."""
-        if self._paused or self._busy.locked():
+        if self._paused or self._busy.locked() or self._store.clock.monotonic() < self._not_before:
             return
         async with self._busy:
             try:
-                await self._step()
+                if not await self._step() and self._store.database.shared:
+                    self._not_before = self._store.clock.monotonic() + REST
+            except _Elsewhere:
+                self._not_before = self._store.clock.monotonic() + REST
             except RookeryError as error:
                 if error.cause is Cause.DISK_FULL:
                     self.make_way()
@@ -78,18 +98,37 @@ class Upkeep:
         now = int(self._store.clock.wall())
         more = await self._slices(lambda tx: purge_dropped(tx, now), self._purged)
         before = now - self._store.settings.keep_expunged
-        more |= await self._slices(lambda tx: sweep_emails(tx, before), self._swept)
-        more |= await self._slices(lambda tx: sweep_blobs(tx, before), self._swept)
+        more |= await self._slices(lambda tx: self._dropping(tx, sweep_emails(tx, before)), self._swept)
+        more |= await self._slices(lambda tx: self._dropping(tx, sweep_blobs(tx, before)), self._swept)
         more |= await self._deliveries(now)
         more |= await self._trim(now)
+        if self._store.blobs.with_index:
+            return await self._drop_strays() or more
         more |= await self._find_orphans()
         more |= await self._compact()
         self._restore_ballast()
         return more
 
+    async def _exclusive(self, work: Callable[[Transaction], T]) -> T:
+        """One slice. Raises _Elsewhere."""
+        if not self._store.database.shared:
+            return await self._store.exclusive(work)
+        return await asyncio.to_thread(self._alone, work)
+
+    def _alone(self, work: Callable[[Transaction], T]) -> T:
+        with self._store.database.write() as tx:
+            tx.rows(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+            if not tx.take("SELECT name FROM meta WHERE name = ?", UPKEEP):
+                raise _Elsewhere
+            return work(tx)
+
+    def _dropping(self, tx: Transaction, swept: Swept) -> Swept:
+        self._store.blobs.drop(tx, [blob for blob, _ in swept.files])
+        return swept
+
     async def _slices(self, work: Callable[[Transaction], Purged | Swept], after: Callable[..., None]) -> bool:
         for _ in range(SLICES_PER_STEP):
-            made = await self._store.exclusive(work)
+            made = await self._exclusive(work)
             after(made)
             if not made.more:
                 return False
@@ -104,8 +143,8 @@ class Upkeep:
         if swept.emails:
             self._compaction.again()
             self._store.derived.forget(swept.emails)
-        for blob, _ in swept.files:
-            self._store.blobs.delete_large(blob)
+        if not self._store.blobs.with_index:
+            self._store.blobs.delete_many([blob for blob, _ in swept.files])
 
     async def forget_deliveries(self, below: str) -> None:
         self._below = max(below, self._below or "")
@@ -114,12 +153,12 @@ class Upkeep:
         below = self._below
         if below is not None:
             for _ in range(SLICES_PER_STEP):
-                if not await self._store.exclusive(lambda tx: forget_deliveries(tx, below)):
+                if not await self._exclusive(lambda tx: forget_deliveries(tx, below)):
                     if self._below == below:
                         self._below = None
                     break
         oldest = now - self._store.settings.deliveries_days * 86_400
-        return await self._store.exclusive(lambda tx: age_deliveries(tx, oldest))
+        return await self._exclusive(lambda tx: age_deliveries(tx, oldest))
 
     async def _trim(self, now: int) -> bool:
         settings, clock = self._store.settings, self._store.clock
@@ -132,7 +171,7 @@ class Upkeep:
         def work(tx: Transaction) -> Trimmed:
             return trim(tx, after, now, days=settings.changes_days, rows=settings.changes_rows)
 
-        self._trim_after = (await self._store.exclusive(work)).after
+        self._trim_after = (await self._exclusive(work)).after
         return self._trim_after is not None
 
     async def _find_orphans(self) -> bool:
@@ -146,9 +185,28 @@ class Upkeep:
             return {row[0] for row in tx.select_many("blob", ("blob",), ("blob",), [(b,) for b in taken])}
 
         if taken:
-            for blob in set(taken) - await store.exclusive(known):
-                store.blobs.delete_large(blob)
+            store.blobs.delete_many(sorted(set(taken) - await self._exclusive(known)))
         return bool(self._orphans)
+
+    async def _drop_strays(self) -> bool:
+        """Bodies without a row in the index, left by a crash or a lost connection: now and then all are looked at."""
+        store = self._store
+        if self._strays_after is None:
+            if store.clock.monotonic() < self._strays_due:
+                return False
+            self._strays_after, self._strays_due = b"", store.clock.monotonic() + STRAYS_EVERY
+        after = self._strays_after
+        before = max(0, int(store.clock.wall() * 1000) - STRAY_AGE).to_bytes(6, "big")
+
+        def look() -> tuple[list[BlobId], bytes | None]:
+            with store.read() as reader:
+                return find_strays(reader, after, before)
+
+        found, self._strays_after = await asyncio.to_thread(look)
+        if found:
+            log.warning("strays", bodies=len(found))
+            await self._exclusive(lambda tx: store.blobs.drop(tx, found))
+        return self._strays_after is not None
 
     async def _compact(self) -> bool:
         for _ in range(SLICES_PER_STEP):
@@ -158,18 +216,19 @@ class Upkeep:
 
     def make_way(self) -> bool:
         """The disk is full: give the ballast up, so that removing can go on. False: it is gone already."""
-        if not self._store.ballast.drop():
+        ballast = self._store.parts.ballast
+        if ballast is None or not ballast.drop():
             return False
         self.full = True
         log.error("disk-full", folder=str(self._store.folder))
         return True
 
     def _restore_ballast(self) -> None:
-        clock = self._store.clock
-        if clock.monotonic() < self._ballast_due:
+        clock, ballast = self._store.clock, self._store.parts.ballast
+        if ballast is None or clock.monotonic() < self._ballast_due:
             return
         self._ballast_due = clock.monotonic() + BALLAST_EVERY
-        held = self._store.ballast.restore()
+        held = ballast.restore()
         if held and self.full:
             self.full = False
             log.info("disk-has-room", folder=str(self._store.folder))
@@ -177,4 +236,4 @@ class Upkeep:
     async def snapshot(self, target: Path) -> None:
         """See snapshot.py; nothing is removed meanwhile."""
         async with self._busy:
-            await asyncio.to_thread(take_snapshot, self._store, target)
+            await asyncio.to_thread(self._store.parts.snapshot, target)

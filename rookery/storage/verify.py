@@ -16,6 +16,7 @@ from rookery.storage.blobs import LookAgain
 from rookery.storage.counters import WHOLE, read_counters
 from rookery.storage.engine import Reader
 from rookery.storage.segments import Health, Place
+from rookery.storage.sweeper import find_strays
 
 if TYPE_CHECKING:
     from rookery.storage.store import Store
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FINDINGS_LIMIT = 10_000  # more are only counted
 ROWS_PER_READ = 5_000
 NAMED_LIMIT = 100  # damaged bodies whose messages are looked for: each costs a pass over all emails
+NEWEST = b"\xff" * 16
 MESSAGES_EACH = 20  # of one body
 
 
@@ -136,6 +138,15 @@ class _Verification:
         if place.segment not in blobs.segments() if place.segment else blob not in blobs.large():
             self.add(Trouble.MISSING, f"blob {blob.hex()}", "its file is missing", blob)
 
+    def strays(self) -> None:
+        """Bodies kept as rows that nothing names."""
+        after: bytes | None = b""
+        while after is not None:
+            with self._store.read() as reader:
+                found, after = find_strays(reader, after, NEWEST)
+            for blob in found:
+                self.add(Trouble.ORPHAN, f"body {blob.hex()}", "no row names it (or it is just arriving)")
+
     def _look(self, blob: BlobId) -> None:
         """Read the body the way a client would; only what fails then is reported."""
         where = f"blob {blob.hex()}"
@@ -153,10 +164,11 @@ class _Verification:
                 trouble = Trouble.ROTTEN if error.cause is Cause.CORRUPT else Trouble.MISSING
                 self.add(trouble, where, error.what.removeprefix(where).lstrip(" :"), blob)
             return
-        self.add(Trouble.MISSING, where, "its file is missing", blob)
+        self.add(Trouble.MISSING, where, "its octets are missing", blob)
 
     def large(self) -> None:
-        """Bodies with files of their own: all read, and files that no row names."""
+        """Bodies with places of their own: all read, and files that no row names."""
+        with_index = self._store.blobs.with_index
         files = self._store.blobs.large()
         there = set(files)
         after = b""
@@ -165,7 +177,7 @@ class _Verification:
             with self._store.read() as reader:
                 rows = reader.rows(sql, after, ROWS_PER_READ)
             for blob, length in rows:
-                if blob not in there:
+                if not with_index and blob not in there:
                     self._absent(BlobId(blob))
                     continue
                 self._blobs += 1
@@ -267,6 +279,8 @@ async def verify(store: "Store") -> Report:
         await asyncio.to_thread(work.segment, segment)
     await asyncio.to_thread(work.unnamed_segments, set(segments))
     await asyncio.to_thread(work.large)
+    if store.blobs.with_index:
+        await asyncio.to_thread(work.strays)
     for problem in await asyncio.to_thread(store.problems):
         work.add(Trouble.DANGLING, "index.db", problem)
     accounts = await asyncio.to_thread(lambda: list(work.accounts()))

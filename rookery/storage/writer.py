@@ -20,7 +20,7 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import BlobId
 from rookery.base.log import logger
 from rookery.storage.bodies import Blobs
-from rookery.storage.engine import Database, EngineFailed, Transaction
+from rookery.storage.engine import Database, EngineFailed, OutcomeUnknown, Transaction
 from rookery.storage.gate import Gate
 from rookery.storage.segments import Place
 from rookery.storage.staging import Staged
@@ -46,7 +46,7 @@ class Rule(Generic[A, R]):
 
 
 class Batching(Protocol):
-    """What a database wants done around the rules of each batch. Writer thread, but for the last two."""
+    """What a database wants done around the rules of each batch. Writer thread, but for `committed` and `failed`."""
 
     def begin(self, tx: Transaction, places: Places, items: Sequence[object]) -> None:
         """First statements of a transaction (the fence). Called anew for each attempt."""
@@ -56,6 +56,9 @@ class Batching(Protocol):
 
     def durable(self) -> None:
         """The transaction of all items together is committed; not called after one by one."""
+
+    def doubted(self, items: Sequence[object]) -> None:
+        """Nobody knows what became of the batch with these items. `failed` is called, too, later."""
 
     def committed(self, made: object) -> None:
         """On the event loop, before anybody is answered."""
@@ -79,6 +82,9 @@ class Plain:
         return None
 
     def durable(self) -> None:
+        return
+
+    def doubted(self, items: Sequence[object]) -> None:
         return
 
     def committed(self, made: object) -> None:
@@ -309,9 +315,9 @@ class Writer:
 
     def _together(self, items: list[_Waiting], places: Places) -> object:
         with self.database.write() as tx, self._gate.turn:  # the commit is after the turn
+            self._batching.begin(tx, places, [item.argument for item in items])
             if places and self.blobs is not None:
                 self.blobs.write(tx, list(places))
-            self._batching.begin(tx, places, [item.argument for item in items])
             for rule, group in _by_rule(items):
                 results = rule.apply(tx, [item.argument for item in group])
                 for item, result in zip(group, results, strict=True):
@@ -329,9 +335,9 @@ class Writer:
                 own = {blob: places[blob] for blob, _ in item.bodies}
                 try:
                     with tx.savepoint():
+                        self._batching.begin(tx, own, [item.argument])
                         if own and self.blobs is not None:
                             self.blobs.write(tx, list(own))
-                        self._batching.begin(tx, own, [item.argument])
                         item.result = item.rule.apply(tx, [item.argument])[0]
                         done = self._batching.finish(tx)
                     made.append(done)
@@ -343,6 +349,8 @@ class Writer:
 
     def _failed(self, items: list[_Waiting], error: RookeryError) -> None:
         """Nothing is tried again: after a failed flush the database is opened anew from what is on the disk."""
+        if isinstance(error, OutcomeUnknown):
+            self._batching.doubted([item.argument for item in items])
         if error.cause is Cause.UNAVAILABLE:
             if self.blobs is not None:
                 self.blobs.seal()

@@ -6,10 +6,9 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause
-from rookery.storage.engine import EngineFailed
+from rookery.storage.engine import EngineFailed, OutcomeUnknown
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
-from rookery.storage.postgres_dial import OutcomeUnknown
 from tests.postgres import Postgres, Wire
 
 pytestmark = pytest.mark.postgres

@@ -273,13 +273,13 @@ async def test_a_full_disk_gives_up_its_ballast_for_removing(
 
     monkeypatch.setattr(store.writer, "run", failing)
     assert (await mail.opened.expunge(1, force=True)).uids == N("1:2")
-    assert not store.ballast.held
+    assert not store.parts.ballast.held
     with pytest.raises(RookeryError) as caught:
         await mail.append()
     assert caught.value.cause is Cause.DISK_FULL
     clock.advance(11)
     await store.upkeep.run()
-    assert store.ballast.held
+    assert store.parts.ballast.held
     await mail.append()
 
 

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import apsw
 
+from rookery.storage.alone import AloneTransaction
 from rookery.storage.engine import Row, Value
 
 
-class TinyTransaction:
+class TinyTransaction(AloneTransaction):
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self.statements = 0
