@@ -32,6 +32,7 @@ _AWAY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
+    errors.ObjectNotInPrerequisiteState,  # a standby has no WAL position of its own
     errors.IdleInTransactionSessionTimeout,
 )
 

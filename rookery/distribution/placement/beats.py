@@ -16,13 +16,18 @@ from rookery.storage.hosting import TIMELINE
 from rookery.storage.postgres_dial import Connection, Dial, close, translated
 
 PATIENCE_MS = 800  # of one statement at the server
+EPOCHS = 1 << 20  # left out under a new timeline
 NAME = "rookery heartbeat"  # holds no account's row, so nobody needs to find it
 
-# One statement, so that no row stays locked by who is frozen between two. The count makes the insert come after it.
+# One statement, so that no row stays locked by who is frozen between two. The counts make the insert come last.
+# Whoever comes first under a timeline makes sure that no epoch given under it is one that was given before, and lost.
 _REGISTER = (
-    "WITH former AS (UPDATE incarnation SET ended = true WHERE backend = %s AND NOT ended RETURNING 1)"
+    "WITH former AS (UPDATE incarnation SET ended = true WHERE backend = %s AND NOT ended RETURNING 1),"
+    f" jumped AS (SELECT setval('epoch', nextval('epoch') + {EPOCHS}) AS epoch"
+    f" WHERE NOT EXISTS (SELECT FROM incarnation WHERE timeline = {TIMELINE}))"
     " INSERT INTO incarnation (incarnation, backend, address, timeline, draining)"
-    f" SELECT %s, %s, %s, {TIMELINE}, %s FROM (SELECT count(*) FROM former) AS f RETURNING timeline"
+    f" SELECT %s, %s, %s, {TIMELINE}, %s"
+    " FROM (SELECT count(*) FROM former) AS f, (SELECT count(epoch) FROM jumped) AS j RETURNING timeline"
 )
 # What it reads, its own row too, is of the moment before: only `mine` says that it was written.
 _BEAT = (

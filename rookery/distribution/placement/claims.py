@@ -44,7 +44,7 @@ class Claims:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
         self._pid = 0
-        self._lost: set[int] = set()  # own sessions of which the server may not know that they are over
+        self.lost: set[int] = set()  # own sessions of which the server may not know that they are over
 
     def rename(self, incarnation: int) -> None:
         self._database.rename(application(incarnation))
@@ -98,7 +98,7 @@ class Claims:
                 return self._within(tx, incarnation, wanted)
         except EngineFailed as error:
             if error.cause is not Cause.BUSY and self._pid:
-                self._lost.add(self._pid)
+                self.lost.add(self._pid)
             raise
 
     def _within(self, tx: Transaction, incarnation: int, wanted: Sequence[AccountId]) -> Claimed:
@@ -122,9 +122,9 @@ class Claims:
         """They may be frozen in the middle of a transaction, with the row locked."""
         with self._database.read() as reader:
             ended = len(reader.rows(_END_SESSIONS))
-            for pid in self._lost:
+            for pid in self.lost:
                 ended += len(reader.rows(_END_SESSION, pid, application(incarnation)))
-        self._lost.clear()
+        self.lost.clear()
         if ended:
             log.warning("sessions-ended", sessions=ended)
 

@@ -19,6 +19,7 @@ from rookery.base.ids import AccountId, RandomBytes, account_text, system_random
 from rookery.base.log import logger
 from rookery.distribution.placement.heartbeat import Heartbeat, Me, Surroundings
 from rookery.distribution.placement.values import Backend, Claimed, Elsewhere, Here, Location, Nobody, Pool
+from rookery.storage.hosting import application
 
 GROUP = 64  # accounts claimed by one statement, and at once
 WAITING = 10_000  # accounts that wait to be claimed; more are refused
@@ -46,7 +47,7 @@ async def _nothing(account: AccountId) -> None:
 class Placement:
     """`address`: where clients and deliveries of what is hosted here are to go. Made and used on the event loop.
 
-    `renamed`: sessions at the pool's database go under this incarnation from now on, so that others can end them.
+    `renamed`: the name of this process's sessions at the pool's database from now on, so that others can end them.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Placement:
         address: str,
         around: Surroundings = Surroundings(),  # noqa: B008  immutable
         random: RandomBytes = system_random,
-        renamed: Callable[[int], None] = lambda incarnation: None,
+        renamed: Callable[[str], None] = lambda application: None,
     ) -> None:
         self.generation = 0
         self.heart = Heartbeat(
@@ -95,7 +96,7 @@ class Placement:
             await self.heart.leave()
 
     def _lives(self, me: Me) -> None:
-        self._renamed(me.incarnation)
+        self._renamed(application(me.incarnation))
         self._living.set()
 
     def _drop_all(self) -> None:
@@ -195,7 +196,7 @@ class Placement:
         """One statement for the accounts that have waited longest; false: nothing came of it, try again a bit later."""
         me, generation = self.heart.me, self.generation
         group = list(islice(self._asked, GROUP))
-        if me is None:
+        if me is None or not group:
             return False
         self._claiming = True
         try:

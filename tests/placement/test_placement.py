@@ -1,0 +1,315 @@
+"""Account by account: claimed, held, lost, released, drained."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId
+from rookery.distribution.placement import placement as module
+from rookery.distribution.placement.heartbeat import Surroundings
+from rookery.distribution.placement.placement import GROUP, Placement
+from rookery.distribution.placement.static import StaticPlacement
+from rookery.distribution.placement.values import Elsewhere, Here, Location, Pool
+from rookery.storage.schema import REMOVED
+from tests.placement.conftest import MemoryPlace, Moments, Place, account_id, numbered
+
+
+class Sessions:
+    """What has accounts in memory: remembers only what it was told to drop."""
+
+    def __init__(self) -> None:
+        self.dropped: list[AccountId] = []
+        self.all = 0
+
+    def drop_account(self, account: AccountId) -> None:
+        self.dropped.append(account)
+
+    def drop_all(self) -> None:
+        self.all += 1
+
+
+class Backend:
+    """A registered placement that beats and claims when told."""
+
+    def __init__(self, pool: Pool, name: str, first: int, moments: Moments) -> None:
+        self.sessions = Sessions()
+        self.names: list[str] = []
+        self.moments = moments
+        self.placement = Placement(
+            pool, backend=name, address=f"{name}:993", around=Surroundings(now=moments.now, pause=moments.pause),
+            random=numbered(first), renamed=self.names.append,
+        )  # fmt: skip
+        self.placement.attach(self.sessions)
+
+    async def beat(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.moments.at += 0.2
+            await self.placement.heart.once()
+
+    async def locate(self, *accounts: AccountId) -> list[Location]:
+        asked = [asyncio.ensure_future(self.placement.locate(account)) for account in accounts]
+        await asyncio.sleep(0)
+        while not all(one.done() for one in asked):
+            await self.placement.claim_some()
+            await asyncio.sleep(0)
+        return [one.result() for one in asked]
+
+    async def epoch(self, account: AccountId) -> int:
+        (found,) = await self.locate(account)
+        assert isinstance(found, Here)
+        assert self.placement.epoch(account) == found.epoch
+        return found.epoch
+
+
+@pytest.fixture
+def moments() -> Moments:
+    return Moments()
+
+
+@pytest.fixture
+async def two(place: Place, moments: Moments) -> list[Backend]:
+    """Backends of one pool, each with a way of its own to it."""
+    backends = [Backend(place.open(), "a", 10, moments), Backend(place.open(), "b", 20, moments)]
+    for backend in backends:
+        await backend.beat()
+    return backends
+
+
+class TestTwoBackends:
+    async def test_exactly_one_gets_what_both_ask_for(self, place: Place, two: list[Backend]) -> None:
+        accounts = place.add(20)
+        first, second = await asyncio.gather(*(backend.locate(*accounts) for backend in two))
+        for one, other in zip(first, second, strict=True):
+            assert {type(one), type(other)} == {Here, Elsewhere}
+
+    async def test_the_other_is_told_where_to_go(self, place: Place, two: list[Backend]) -> None:
+        (account,) = place.add(1)
+        await two[0].epoch(account)
+        assert await two[1].locate(account) == [Elsewhere("a", "a:993", 10)]
+        assert two[1].placement.epoch(account) is None
+
+    async def test_what_is_released_the_other_gets_under_a_higher_epoch(self, place: Place, two: list[Backend]) -> None:
+        (account,) = place.add(1)
+        first = await two[0].epoch(account)
+        await two[0].placement.release(account)
+        assert two[0].sessions.dropped == [account]
+        second = await two[1].epoch(account)
+        await two[1].placement.release(account)
+        assert first < second < await two[0].epoch(account)
+
+    async def test_of_a_silent_host_it_is_claimed_after_its_death(self, place: Place, two: list[Backend]) -> None:
+        (account,) = place.add(1)
+        first = await two[0].epoch(account)
+        await two[1].beat(8)
+        assert first < await two[1].epoch(account)
+        await two[0].beat()  # it wakes
+        assert two[0].sessions.all == 1
+        assert two[0].placement.epoch(account) is None
+        assert two[0].names == ["rookery 10", "rookery 11"]
+        assert await two[0].locate(account) == [Elsewhere("b", "b:993", 20)]
+
+    async def test_nobody_is_sent_to_a_host_that_is_perhaps_dead(self, place: Place, two: list[Backend]) -> None:
+        (account,) = place.add(1)
+        await two[0].epoch(account)
+        await two[1].beat(4)
+        asked = asyncio.ensure_future(two[1].placement.locate(account))
+        await asyncio.sleep(0)
+        assert not await two[1].placement.claim_some()
+        await asyncio.sleep(0)
+        assert not asked.done()
+        await two[1].beat(4)
+        await two[1].placement.claim_some()
+        assert isinstance(await asked, Here)
+
+    async def test_under_another_timeline_everything_is_claimed_anew(self, place: Place, two: list[Backend]) -> None:
+        accounts = place.add(2)
+        before = [await two[0].epoch(account) for account in accounts]
+        place.promote("other/2")
+        await two[1].beat()
+        after = [await two[1].epoch(account) for account in accounts]
+        assert max(before) < min(after)
+        await two[0].beat()
+        assert two[0].placement.hosted() == {}
+        assert two[0].placement.timeline == "other/2"
+
+    async def test_a_claim_that_finds_another_timeline_loses_everything(self, place: Place, two: list[Backend]) -> None:
+        first, second = place.add(2)
+        await two[0].epoch(first)
+        place.promote("other/2")
+        asked = asyncio.ensure_future(two[0].placement.locate(second))
+        await asyncio.sleep(0)
+        assert not await two[0].placement.claim_some()
+        assert two[0].sessions.all == 1
+        assert two[0].placement.hosted() == {}
+        await two[0].beat()
+        await two[0].placement.claim_some()
+        assert isinstance(await asked, Here)
+
+    async def test_a_drained_backend_gives_everything_away_and_sends_on(self, place: Place, two: list[Backend]) -> None:
+        accounts = place.add(5)
+        await two[0].locate(*accounts[:4])
+        await two[0].placement.drain()
+        assert sorted(two[0].sessions.dropped) == sorted(accounts[:4])
+        for backend in two:
+            await backend.beat()
+        assert await two[0].locate(*accounts) == [Elsewhere("b", "b:993", 20)] * 5
+        assert all(isinstance(found, Here) for found in await two[1].locate(*accounts))
+        states = [(one.backend, one.draining, one.accounts) for one in await two[1].placement.backends()]
+        assert states == [("a", True, 0), ("b", False, 5)]
+        await two[0].placement.undrain()
+        await two[1].placement.release(accounts[0])
+        assert await two[0].epoch(accounts[0]) > 0
+
+    async def test_the_list_says_for_how_long_each_was_silent(self, two: list[Backend], moments: Moments) -> None:
+        await two[1].beat(3)
+        silences = {one.backend: one.silence for one in await two[1].placement.backends()}
+        assert silences == {"a": pytest.approx(0.4), "b": 0.0}
+
+    async def test_after_its_end_everybody_may_claim_at_once(self, place: Place, two: list[Backend]) -> None:
+        (account,) = place.add(1)
+        first = await two[0].epoch(account)
+        await two[0].placement.close()
+        assert first < await two[1].epoch(account)
+
+
+@pytest.fixture
+def here() -> MemoryPlace:
+    return MemoryPlace()
+
+
+@pytest.fixture
+async def one(here: MemoryPlace, moments: Moments) -> AsyncIterator[Backend]:
+    backend = Backend(here.open(), "a", 10, moments)
+    await backend.beat()
+    yield backend
+    await backend.placement.close()
+
+
+class TestClaims:
+    async def test_all_that_ask_for_an_account_wait_for_one_claim(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        found = await one.locate(*[account] * 5)
+        assert len(set(found)) == 1
+        assert here.pool.claims == [[account]]
+
+    async def test_so_many_are_claimed_at_once_and_no_more(self, here: MemoryPlace, one: Backend) -> None:
+        accounts = here.add(GROUP * 2 + 5)
+        await one.locate(*accounts)
+        assert [len(group) for group in here.pool.claims] == [GROUP, GROUP, 5]
+
+    async def test_so_many_wait_and_no_more(
+        self, here: MemoryPlace, one: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "WAITING", 2)
+        waiting = [asyncio.ensure_future(one.placement.locate(account)) for account in here.add(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(RookeryError) as caught:
+            await one.placement.locate(here.add(1)[0])
+        assert caught.value.cause is Cause.BUSY
+        await one.placement.claim_some()
+        await asyncio.gather(*waiting)
+
+    async def test_a_claim_whose_answer_is_lost_is_made_again(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        here.pool.unheard = {"claim"}
+        assert await one.epoch(account) == 2
+
+    async def test_an_answer_of_before_everything_was_lost_opens_nothing(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        here.pool.meanwhile = lambda: one.placement.heart.void("found dead in between")
+        asked = asyncio.ensure_future(one.placement.locate(account))
+        await asyncio.sleep(0)
+        await one.placement.claim_some()
+        assert one.placement.epoch(account) is None
+        assert not asked.done()
+        await one.beat()
+        await one.placement.claim_some()
+        assert await asked == Here(2)
+
+    async def test_what_cannot_be_found_out_in_time_is_refused(
+        self, here: MemoryPlace, one: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "PATIENCE", 0.001)
+        (account,) = here.add(1)
+        with pytest.raises(RookeryError) as caught:
+            await one.placement.locate(account)
+        assert caught.value.cause is Cause.UNAVAILABLE
+        assert not await one.placement.claim_some()
+        assert here.pool.claims == []
+
+    async def test_tombstones_refuse(self, here: MemoryPlace, one: Backend) -> None:
+        (removed,), (moved,) = here.add(1, REMOVED), here.add(1, 2)
+        for account, cause in ((removed, Cause.NOT_FOUND), (moved, Cause.MOVED), (account_id(77), Cause.NOT_FOUND)):
+            with pytest.raises(RookeryError) as caught:
+                await one.locate(account)
+            assert caught.value.cause is cause
+
+    async def test_it_claims_by_itself_as_soon_as_it_is_registered(self, here: MemoryPlace, moments: Moments) -> None:
+        (account,) = here.add(1)
+        backend = Backend(here.open(), "b", 20, moments)
+        backend.placement.start()
+        assert await backend.placement.locate(account) == Here(1)
+        await backend.placement.close()
+
+
+class TestLosing:
+    async def test_what_the_fence_finds_is_dropped(self, here: MemoryPlace, one: Backend) -> None:
+        first, second = here.add(2)
+        await one.locate(first, second)
+        one.placement.fenced([first])
+        one.placement.doubtful([second])
+        one.placement.doubtful([second])
+        assert one.sessions.dropped == [first, second]
+        assert one.placement.hosted() == {}
+        assert await one.epoch(second) == 3
+
+    async def test_news_of_the_present_timeline_are_none(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        await one.epoch(account)
+        one.placement.moved_on("one/1")
+        assert one.sessions.all == 0
+        one.placement.moved_on("one/2")
+        assert one.sessions.all == 1
+        assert one.placement.epoch(account) is None
+        assert one.placement.timeline == ""
+
+    async def test_a_release_waits_for_what_is_under_way(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        await one.epoch(account)
+        done = asyncio.Event()
+
+        async def settle(_: AccountId) -> None:
+            assert one.placement.epoch(account) == 1  # what is under way is still written
+            await done.wait()
+
+        one.placement.attach(one.sessions, settle)
+        leaving = [asyncio.ensure_future(one.placement.release(account)) for _ in range(2)]
+        asked = asyncio.ensure_future(one.placement.locate(account))
+        await asyncio.sleep(0)
+        assert one.sessions.dropped == []
+        done.set()
+        await asyncio.gather(*leaving)
+        assert one.sessions.dropped == [account]
+        assert here.pool.accounts[account].incarnation is None
+        while not asked.done():
+            await one.placement.claim_some()
+            await asyncio.sleep(0)
+        assert await asked == Here(2)
+
+    async def test_a_release_that_nobody_hears_of_leaves_it_to_this_host(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        await one.epoch(account)
+        here.pool.down = True
+        await one.placement.release(account)
+        assert one.placement.epoch(account) is None
+        here.pool.down = False
+        assert await one.epoch(account) == 2
+
+
+async def test_in_a_static_pool_everything_is_here() -> None:
+    placement = StaticPlacement()
+    await placement.fresh()
+    assert placement.may_read()
+    assert await placement.locate(account_id(1)) == Here(0)
