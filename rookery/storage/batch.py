@@ -60,6 +60,7 @@ class AccountRow:
         "births",
         "born",
         "changes",
+        "copied",
         "counters",
         "detailed",
         "epoch",
@@ -97,6 +98,7 @@ class AccountRow:
         self.promised = 0  # keyword bits that this batch gives to messages
         self.changes: list[Change] = []  # of this batch, in order
         self.row_dirty = False
+        self.copied = False  # messages came that have their flags from elsewhere
 
     def take(self, row: Row) -> None:
         """The account's own row, as it is now."""
@@ -153,6 +155,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
     before, modseq: the change counter then and now. counters: those that differ, as they are now. detailed: `changes`
     are there (they are kept only for accounts that somebody has open). epoch: under which the account was hosted.
+    copied: flags of births are to be read; else they are in `changes`.
     """
 
     before: int
@@ -162,6 +165,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     renamed: bool
     detailed: bool
     epoch: int = 0
+    copied: bool = False
 
 
 class Batch:
@@ -325,6 +329,6 @@ class Batch:
                 counters = [c for c in row.counters.values() if c.dirty]
                 made[row.id] = Progress(
                     row.before, row.whole.modseq, row.changes, [row.whole, *counters], row.renamed, row.detailed,
-                    row.epoch,
+                    row.epoch, row.copied,
                 )  # fmt: skip
         return made

@@ -99,6 +99,7 @@ def _place(
     target.modseq = modseq
     target.dirty = True
     batch.log(row, modseq, Kind.MESSAGE, Verb.CREATED, target.mailbox, made)
+    row.copied = True
     if move:
         delete_presences(tx, row, source.mailbox, found.uids)
         subtract(source, found, size)

@@ -45,4 +45,8 @@ def open_parts(folder: Path, files: Files, random: RandomBytes, vfs: str | None,
             raise RookeryError(Cause.UNAVAILABLE, f"{folder} cannot be opened: {error.strerror}") from error
         opened.pop_all()
     snapshot = partial(take_snapshot, folder, database, blobs)
-    return Parts(folder, owner, database, blobs, derived, ballast, snapshot, database.problems, lock.release)
+    return Parts(folder, owner, database, blobs, derived, ballast, snapshot, database.problems, _nameless, lock.release)
+
+
+def _nameless(application: str) -> None:
+    """A file has no sessions."""

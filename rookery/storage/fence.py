@@ -16,6 +16,7 @@ from rookery.storage.batch import ACCOUNT_COLUMNS, AccountRow, Batch, Item, Prog
 from rookery.storage.engine import EngineFailed, Row, Transaction, Value
 from rookery.storage.hosting import fence
 from rookery.storage.operations import Operation
+from rookery.storage.schema import ACTIVE
 from rookery.storage.segments import Place
 from rookery.storage.writer import Places, Rule
 
@@ -161,6 +162,9 @@ class FencedBatching(StoreBatching):
             elif not self.batch.recall(row):
                 missing.append(row)
         self.batch.read(tx, missing)
+        for row in missing:
+            if row[3] != ACTIVE:  # removed by another backend, perhaps: whoever has it open is told
+                self.batch.accounts[row[0]].renamed = True
 
     def _is_doubted(self, account: AccountId, epoch: int) -> bool:
         doubted = self._doubted.get(account)

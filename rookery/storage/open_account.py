@@ -209,18 +209,24 @@ class OpenAccount:
             for counter in progress.counters:
                 self._count(counter)
         changes = [change for change in progress.changes if change.modseq > self.modseq]
-        self._apply_births(changes)
+        self._apply_births(changes, copied=progress.copied)
         for change in changes:
             self._apply_change(change)
         self._tail.add(changes)
         self.modseq = max(self.modseq, progress.modseq)
 
-    def _apply_births(self, changes: list[Change]) -> None:
-        """Read what is new in the selected mailboxes, each in one go. What is gone again is not found, rightly."""
+    def _apply_births(self, changes: list[Change], *, copied: bool) -> None:
+        """What is new in the selected mailboxes: of appended messages the changes say it all, copies are read, each
+        mailbox in one go.
+        """
         born: dict[int, NumberSet] = {}
         for change in changes:
             if change.verb is Verb.CREATED and change.mailbox in self._states and change.kind is Kind.MESSAGE:
-                born[change.mailbox] = born.get(change.mailbox, NumberSet()) | change.uids
+                if copied:
+                    born[change.mailbox] = born.get(change.mailbox, NumberSet()) | change.uids
+                else:
+                    rows = [(uid, change.added, change.modseq) for uid in change.uids]
+                    self._states[change.mailbox].add_rows(rows)
         if born:
             with self._home.read() as reader:
                 for number, uids in born.items():
@@ -381,15 +387,18 @@ class OpenAccount:
             return 0
         total, last = 0, 0
         while True:
-            with self._home.read() as reader:
-                ((count, highest, size),) = reader.rows(
-                    _DELETED_SIZE, int(Flag.DELETED), self._number, number, last, ROWS_PER_READ
-                )
+            count, highest, size = await self.away(partial(self._deleted_size, number, last))
             if count:
                 total, last = total + int(size or 0), highest
             if count < ROWS_PER_READ:
                 return total
             await asyncio.sleep(0)
+
+    def _deleted_size(self, number: int, last: int) -> Row:
+        with self._home.read() as reader:
+            row = reader.row(_DELETED_SIZE, int(Flag.DELETED), self._number, number, last, ROWS_PER_READ)
+        assert row is not None
+        return row
 
     def body(self, message: Presence | BlobId) -> bytes:
         """The whole message. Raises CORRUPT or NOT_FOUND, naming the record."""

@@ -37,6 +37,7 @@ class Parts:
     """folder: this process's own. ballast: None where the disk is somebody else's.
 
     snapshot: a consistent copy into a new folder, blocking. problems: what the database's own check finds wrong.
+    rename: what the sessions at the database's server call themselves from now on; may wait for a batch to end.
     release: the last to be called, gives the folder up.
     """
 
@@ -48,4 +49,5 @@ class Parts:
     ballast: Ballast | None
     snapshot: Callable[[Path], None]
     problems: Callable[[], list[str]]
+    rename: Callable[[str], None]
     release: Callable[[], None]

@@ -39,7 +39,7 @@ def open_parts(
     return parts_on(database, folder, random)
 
 
-def parts_on(database: Database, folder: Path, random: RandomBytes, files: Files | None = None) -> Parts:
+def parts_on(database: PostgresDatabase, folder: Path, random: RandomBytes, files: Files | None = None) -> Parts:
     """On an open database with SHARED_MIGRATIONS, which is closed when the store cannot be opened."""
     files = files or DiskFiles()
     with ExitStack() as opened:
@@ -55,7 +55,7 @@ def parts_on(database: Database, folder: Path, random: RandomBytes, files: Files
         except OSError as error:
             raise RookeryError(Cause.UNAVAILABLE, f"{folder} cannot be opened: {error.strerror}") from error
         opened.pop_all()
-    return Parts(folder, owner, database, blobs, derived, None, _no_snapshot, list, lock.release)
+    return Parts(folder, owner, database, blobs, derived, None, _no_snapshot, list, database.rename, lock.release)
 
 
 def _no_snapshot(target: Path) -> NoReturn:

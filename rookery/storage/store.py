@@ -318,6 +318,11 @@ class Store:
                 return  # the database is away; asked again with the next batch or upkeep
             self._lost.discard(account)
 
+    def rename(self, application: str) -> None:
+        """Sessions at the database's server go by this name soon: after a new beginning of this backend."""
+        if self._readers is not None:
+            self._readers.submit(self.parts.rename, application)
+
     # --- messages ------------------------------------------------------------------------------------------------
 
     def stage(self) -> Staging:

@@ -143,6 +143,7 @@ class Writer:
         self._wake = threading.Condition()
         self._closing = False
         self._busy = False  # work waits or is being done; guarded by `_wake`
+        self._since: float | None = None  # when the batch under way was begun
         self._room: deque[asyncio.Future[None]] = deque()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -215,6 +216,11 @@ class Writer:
         """Octets that wait."""
         return self._weight
 
+    def stuck(self) -> float:
+        """Seconds that the batch under way has taken so far; 0.0 between two."""
+        since = self._since
+        return 0.0 if since is None else self._clock.monotonic() - since
+
     async def close(self) -> None:
         """Finish what waits, end the thread."""
         self._closing = True
@@ -260,7 +266,7 @@ class Writer:
                         return
                     self._wake.wait()
                 items = self._take()
-            started = self._clock.monotonic()
+            started = self._since = self._clock.monotonic()
             try:
                 made = self._commit(items)
             except RookeryError as error:
@@ -271,6 +277,7 @@ class Writer:
             else:
                 self._call(self._resolve, items, made)
             finally:
+                self._since = None
                 if self._observe is not None:
                     self._observe(self._clock.monotonic() - started, len(items))
 

@@ -1,4 +1,4 @@
-"""Stores in temporary folders, with a clock that the test holds."""
+"""Stores in temporary folders, where a test is marked with BOTH on PostgreSQL too, with a clock that the test holds."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -12,7 +12,12 @@ from rookery.storage.gate import Gate
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.staging import Staged
 from rookery.storage.store import Store, StoreSettings
+from tests import postgres as server
+from tests.postgres import Postgres
+from tests.storage.hosts import Host
 from tests.storage.world import account_id
+
+postgres, fresh_postgres, wire = server.postgres, server.fresh_postgres, server.wire
 
 SMALL = StoreSettings(ballast=1 << 20)
 Opener = Callable[..., Coroutine[Any, Any, Store]]
@@ -48,13 +53,29 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+BOTH = pytest.mark.parametrize("kind", ["embedded", pytest.param("shared", marks=pytest.mark.postgres)], indirect=True)
+
+
 @pytest.fixture
-async def open_store(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Opener]:
-    """Opens `tmp_path/store`; closes whatever is open at the end."""
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of store: embedded or shared."""
+    return str(getattr(request, "param", "embedded"))
+
+
+@pytest.fixture
+async def open_store(
+    tmp_path: Path, clock: ManualClock, kind: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Opener]:
+    """Opens `tmp_path/store`; closes whatever is open at the end. A shared one hosts every account that it makes."""
     opened: list[Store] = []
 
     async def make(folder: Path = tmp_path / "store", settings: StoreSettings = SMALL, **more: Any) -> Store:
-        store = await Store.open(folder, clock=clock, random=system_random, gate=Gate(), settings=settings, **more)
+        facts: dict[str, Any] = {"clock": clock, "random": system_random, "gate": Gate(), "settings": settings, **more}
+        if kind == "shared":
+            database: Postgres = request.getfixturevalue("fresh_postgres")
+            store = await Host(database, folder.name).open(folder, **facts)
+        else:
+            store = await Store.open(folder, **facts)
         close = store.close
 
         async def once() -> None:

@@ -12,7 +12,9 @@ from rookery.storage.fence import StoreBatching
 from rookery.storage.store import Store
 from rookery.storage.values import INBOX, Flag, FlagMode
 from rookery.storage.verify import Trouble
-from tests.storage.conftest import Mail
+from tests.storage.conftest import BOTH, Mail
+
+pytestmark = BOTH
 
 
 def _known(store: Store) -> Any:

@@ -9,10 +9,11 @@ from rookery.base.numberset import NumberSet
 from rookery.storage.append import Append
 from rookery.storage.store import Store
 from rookery.storage.values import Appended, Flag, FlagMode, Kind, SpecialUse, Verb
-from tests.storage.conftest import Mail, staged
+from tests.storage.conftest import BOTH, Mail, staged
 from tests.storage.world import account_id
 
 N = NumberSet.parse
+pytestmark = BOTH
 
 
 async def test_a_new_account_has_its_usual_mailboxes(mail: Mail) -> None:

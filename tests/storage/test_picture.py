@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from rookery.base.clock import ManualClock
@@ -16,7 +17,9 @@ from rookery.storage.gate import Gate
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.store import Store
 from rookery.storage.values import Appended, FlagMode
+from tests.postgres import Postgres
 from tests.storage.conftest import SMALL, staged
+from tests.storage.hosts import Host
 from tests.storage.world import account_id
 
 ACCOUNT = account_id(1)
@@ -45,8 +48,17 @@ def test_the_picture_is_the_database(history: list[tuple]) -> None:  # type: ign
         asyncio.run(_run(Path(folder) / "store", history))
 
 
-async def _run(folder: Path, history: list[tuple]) -> None:  # type: ignore[type-arg]
-    store = await Store.open(folder, clock=ManualClock(), random=system_random, gate=Gate(), settings=SMALL)
+@pytest.mark.postgres
+@settings(max_examples=8, deadline=None)
+@given(history=st.lists(acts, min_size=8, max_size=25))
+def test_the_picture_is_the_shared_database(postgres: str, history: list[tuple]) -> None:  # type: ignore[type-arg]
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_run(Path(folder) / "store", history, Host(Postgres(postgres), "picture")))
+
+
+async def _run(folder: Path, history: list[tuple], host: Host | None = None) -> None:  # type: ignore[type-arg]
+    open_it = Store.open if host is None else host.open
+    store = await open_it(folder, clock=ManualClock(), random=system_random, gate=Gate(), settings=SMALL)
     await store.create_account(ACCOUNT)
     opened = await store.open_account(ACCOUNT)
     opened.select(1)

@@ -13,7 +13,7 @@ from rookery.storage.append import Append
 from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import Flag, FlagMode
 from rookery.storage.verify import Trouble
-from tests.storage.conftest import Mail, Opener, staged
+from tests.storage.conftest import BOTH, Mail, Opener, staged
 from tests.storage.world import check_counters, check_references
 
 DAY = 86_400
@@ -27,6 +27,7 @@ def count(store: Store, table: str) -> int:
     return int(row[0])
 
 
+@BOTH
 async def test_bodies_go_a_day_after_their_last_presence(store: Store, mail: Mail, clock: ManualClock) -> None:
     await mail.fill(3)
     await mail.opened.copy(1, N("2"), 2)
@@ -71,6 +72,7 @@ async def test_a_large_file_that_a_crash_left_goes_at_the_next_start(
     assert store.blobs.large() == []
 
 
+@BOTH
 async def test_a_mailbox_that_was_deleted_is_emptied(store: Store, mail: Mail, clock: ManualClock) -> None:
     box = await mail.opened.create_mailbox("work")
     await mail.fill(5, box.number)
@@ -86,6 +88,7 @@ async def test_a_mailbox_that_was_deleted_is_emptied(store: Store, mail: Mail, c
         check_references(reader)
 
 
+@BOTH
 async def test_of_an_account_that_was_removed_only_a_tombstone_stays(
     store: Store, mail: Mail, clock: ManualClock
 ) -> None:
@@ -226,6 +229,7 @@ async def test_a_snapshot_under_load_is_whole(open_store: Opener, tmp_path: Path
         assert len(opened.body(presence)) == presence.size
 
 
+@BOTH
 async def test_the_change_log_is_trimmed_and_says_so(open_store: Opener, clock: ManualClock) -> None:
     store = await open_store(settings=StoreSettings(changes_days=10, changes_rows=20, ballast=1 << 20))
     mail = await make_mail(store)
@@ -245,6 +249,7 @@ async def test_the_change_log_is_trimmed_and_says_so(open_store: Opener, clock: 
     assert count(store, "change") == 0
 
 
+@BOTH
 async def test_delivery_ids_are_forgotten(store: Store, mail: Mail, clock: ManualClock) -> None:
     for n in range(5):
         body = staged(store, b"x")

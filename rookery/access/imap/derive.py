@@ -91,7 +91,8 @@ async def _make(make: Callable[[bytes], bytes], content: Content, *, whole: bool
     def made() -> list[bytes]:
         return [make(data) for data in (content.bodies() if whole else content.heads())]
 
-    return await aside(content.account.account, made) if content.octets() > OCTETS else made()
+    account = content.account
+    return await aside(account.account, made) if content.octets() > OCTETS else await account.away(made)
 
 
 def values(content: Content, kind: Kind) -> list[bytes]:

@@ -67,6 +67,8 @@ _WAITING: dict[type, Callable[[Session, Any], Awaitable[bytes | None]]] = {
 
 def handle(session: Session, event: Event) -> Awaitable[None] | None:
     """What the pump calls. None: done; else something to wait for."""
+    if session.lost:
+        return None
     if isinstance(event, Request):
         handler = _AT_ONCE.get(type(event.command))
         if handler is None:

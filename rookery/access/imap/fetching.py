@@ -114,7 +114,8 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
         rows = Rows(selected.view, selected.state, start, stop)
         content = selected.content(rows, changed, work.texts)
         if need is not Need.ROW and len(rows):
-            content.take_presences(session.account.presences(selected.number, NumberSet.of_sorted(rows.uids)))
+            account, uids = session.account, NumberSet.of_sorted(rows.uids)
+            content.take_presences(await account.away(partial(account.presences, selected.number, uids)))
         work.missing += rows.missing
         for kind in work.plan.kinds:
             await prepare(content, kind, session.turn)
@@ -126,7 +127,10 @@ async def _answer(work: _Work, spans: Spans, changed: NumberSet) -> None:
                 await _large(work, part)
                 continue
             render = partial(_render, work, part)
-            lines = await aside(session.account.account, render) if _is_long(work.plan, part) else render()
+            if _is_long(work.plan, part):
+                lines = await aside(session.account.account, render)
+            else:
+                lines = await session.account.away(render) if need > Need.DERIVED else render()
             gathered.append(lines)
             octets += len(lines)
             if octets >= CHUNK:

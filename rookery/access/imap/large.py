@@ -10,7 +10,7 @@ from rookery.access.imap.aside import aside
 from rookery.access.imap.columns import Column, Need, Plan
 from rookery.access.imap.content import Content, read_head
 from rookery.access.imap.extents import Measured, measure, of_message
-from rookery.access.imap.session import Session, log
+from rookery.access.imap.session import Lost, Session, log
 from rookery.base.errors import RookeryError
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.values import Presence
@@ -37,7 +37,7 @@ async def send_large(session: Session, plan: Plan, content: Content) -> None:
                 session.write((head if column.spaced else head.rstrip()) + column.form % made)
             head = b" "
             await session.turn()
-    except RookeryError:
+    except (RookeryError, Lost):
         log.warning("fetch-broken", session=session.id, account=session.user)
         session.stream.abort()
         raise
@@ -79,8 +79,8 @@ async def _stream(session: Session, presence: Presence, value: Measured, form: b
     account, extent = session.account, value.extent
     session.write(form % (b"%b{%d}\r\n" % (b"~" if value.eight else b"", value.octets)))
     whole = extent == of_message(presence.size, None)
-    pieces = account.body_chunks(presence, extent.start, None if whole else extent.stop)
-    for data in extent.content(pieces):
+    pieces = extent.content(account.body_chunks(presence, extent.start, None if whole else extent.stop))
+    while (data := await account.away(partial(next, pieces, None))) is not None:
         # NUL is not allowed in a literal, as in `responses.literal`
         session.write(data if value.eight else data.replace(b"\0", b"\x80"))
         await session.turn()

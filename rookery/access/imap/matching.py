@@ -7,6 +7,7 @@ and text from the messages themselves. Messages that are gone match nothing.
 from collections.abc import Callable, Sequence
 from datetime import date
 from enum import Enum
+from functools import partial
 
 from rookery.access.imap.aside import OCTETS, aside
 from rookery.access.imap.content import Content
@@ -165,7 +166,8 @@ class Matcher:
         uids, index = self._rows.uids, self._index
         missing = NumberSet.of_sorted(uids[place] for place in places if uids[place] not in index)
         if missing:
-            found = self._session.account.presences(self._selected.number, missing)
+            account = self._session.account
+            found = await account.away(partial(account.presences, self._selected.number, missing))
             index.update((presence.uid, presence) for presence in found)
         return [index.get(uids[place]) for place in places]
 
@@ -229,7 +231,9 @@ async def _ask(test: Test, content: Content, source: Source) -> list[bool]:
         return [data is not None and test(data) for data in messages]
 
     octets = content.octets() if fields is None else sum(len(data or b"") for data in fields)
-    return await aside(content.account.account, answers) if octets > OCTETS else answers()
+    if octets > OCTETS:
+        return await aside(content.account.account, answers)
+    return await content.account.away(answers) if fields is None else answers()
 
 
 def _index_test(key: SearchKey, now: float) -> IndexTest:

@@ -6,7 +6,7 @@ from functools import partial
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.dispatch import handle
 from rookery.access.imap.recent import RecentMarks
-from rookery.access.imap.session import Gone, Services, Session, log
+from rookery.access.imap.session import Gone, Lost, Services, Session, log
 from rookery.access.imap.settings import ImapSettings
 from rookery.base.clock import Clock
 from rookery.base.ids import short_id
@@ -53,11 +53,20 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
         ending = Ending.LOST if isinstance(ended, Gone) else Ending.IDLE
         log.debug("ended", session=session.id, account=session.user, ending=ending.value)
         stream.abort()
+    except Lost:
+        _say_lost(session, stream)
     else:
         words = _GOODBYES.get(ending)
-        if words is not None:
+        if session.lost:
+            _say_lost(session, stream)
+        elif words is not None:
             stream.write(responses.bye(words))
         log.debug("ended", session=session.id, account=session.user, ending=ending.value)
     finally:
         session.close()
         stream.close()
+
+
+def _say_lost(session: Session, stream: Stream) -> None:
+    log.debug("lost", session=session.id, account=session.user)
+    stream.write(responses.bye("The account has moved to another server, connect again", b"UNAVAILABLE"))

@@ -48,6 +48,10 @@ class Gone(Exception):
     """The client has hung up: what it asked for is of no use to anybody."""
 
 
+class Lost(Exception):
+    """The account is at another backend by now: nothing more is said of it, the client is to connect again."""
+
+
 class Appending:
     """The message of an APPEND that is arriving. `failed`: why it cannot be kept; the rest is read past.
 
@@ -81,6 +85,7 @@ class Session:
         "_account",
         "_catching_up",
         "_turn",
+        "_unlose",
         "appending",
         "condstore",
         "engine",
@@ -111,6 +116,12 @@ class Session:
         self._account: OpenAccount | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._turn = 0.0
+        self._unlose: Callable[[], None] | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the account is at another backend by now."""
+        return self._account is not None and self._account.lost
 
     @property
     def logged_in(self) -> bool:
@@ -139,8 +150,10 @@ class Session:
     async def turn(self) -> None:
         """Between slices of long work: wait for a slow client, and let the others have their turn.
 
-        Raises Gone when nobody is there to be answered.
+        Raises Gone when nobody is there to be answered, Lost when nothing more may be said.
         """
+        if self.lost:
+            raise Lost
         if self.stream.unsent:
             await self.stream.drain()
         if self.stream.gone:
@@ -161,6 +174,7 @@ class Session:
             account.release()
             raise RookeryError(Cause.TOO_MANY, "sessions of one account")
         self._account = account
+        self._unlose = account.when_lost(self._lose)
         self.user = record.address
         self.sasl = None
         self.engine.log_in()
@@ -175,9 +189,17 @@ class Session:
         if self.appending is not None:
             self.appending.discard()
         self.deselect()
+        if self._unlose is not None:
+            self._unlose()
+            self._unlose = None
         if self._account is not None:
             self._account.release()
             self._account = None
+
+    def _lose(self) -> None:
+        """The account is lost: what is under way is not answered, then the session ends."""
+        self.stop_idling()
+        self.stream.interrupt()
 
     # --- the selected mailbox ----------------------------------------------------------------------------------------
 
@@ -263,6 +285,8 @@ class Session:
 
     def complete(self, tag: bytes, line: bytes, *, expunge: bool) -> None:
         """End a command: first what has happened meanwhile, then the tagged line."""
+        if self.lost:
+            return
         try:
             self.report(expunge=expunge)
         except RookeryError as error:
@@ -271,7 +295,7 @@ class Session:
 
     def unfinished(self) -> bool:
         """Whether a command has begun to arrive; for the pump."""
-        return self.appending is not None or bool(self.engine.leftover())
+        return (self.appending is not None or bool(self.engine.leftover())) and not self.lost
 
     def begin_turn(self) -> None:
         """At the start of a command that may take long."""
