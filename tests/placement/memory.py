@@ -35,7 +35,7 @@ class Account:
 @dataclass
 class MemoryPool:
     """`down`: nothing reaches it. `unheard`: names of calls that are carried out, and whose answer is lost, once.
-    `claims`: the groups that were asked for. `meanwhile`: called in the middle of the next claim.
+    `locked`: accounts whose rows somebody keeps. `claims`: the groups that were asked for. `meanwhile`: called in the middle of the next claim.
     """
 
     timeline: str = "one/1"
@@ -43,6 +43,7 @@ class MemoryPool:
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     down: bool = False
     unheard: set[str] = field(default_factory=set)
+    locked: set[AccountId] = field(default_factory=set)
     claims: list[list[AccountId]] = field(default_factory=list)
     meanwhile: Callable[[], None] | None = None
     _epoch: int = 0
@@ -68,12 +69,13 @@ class MemoryPool:
         self._answered("register")
         return self.timeline
 
-    async def beat(self, incarnation: int) -> Answer:
+    async def beat(self, incarnation: int, draining: bool) -> Answer:
         self._asked()
         others = [r.peer() for r in self.incarnations.values() if not r.ended and r.incarnation != incarnation]
         mine = None
         if self._lives(incarnation):
             self.incarnations[incarnation].beat += 1
+            self.incarnations[incarnation].draining = draining
             mine = self.incarnations[incarnation].beat
         self._answered("beat")
         return Answer(mine, tuple(others))
@@ -86,10 +88,6 @@ class MemoryPool:
         row.ended = True
         self._answered("end")
         return True
-
-    async def drain(self, incarnation: int, draining: bool) -> None:
-        self._asked()
-        self.incarnations[incarnation].draining = draining
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
         self._asked()
@@ -120,6 +118,8 @@ class MemoryPool:
             return Elsewhere(host.backend, host.address, host.incarnation)
         if not take:
             return Nobody()
+        if account in self.locked:
+            return Refusal(Cause.BUSY)
         self._epoch += 1
         row.incarnation, row.epoch, row.opened_under = incarnation, self._epoch, self.timeline
         return Here(self._epoch)

@@ -157,9 +157,9 @@ class TestReads:
         read = asyncio.ensure_future(body.heart.fresh())
         beat = pool.beat
 
-        async def late(incarnation: int) -> object:
+        async def late(incarnation: int, draining: bool) -> object:
             moments.at += READ + 0.1
-            return await beat(incarnation)
+            return await beat(incarnation, draining)
 
         pool.beat = late  # type: ignore[method-assign, assignment]
         await body.beats()
@@ -264,7 +264,7 @@ class TestOthers:
         end = pool.end
 
         async def beaten_to_it(incarnation: int, seen: int | None) -> bool:
-            await pool.beat(20)
+            await pool.beat(20, False)
             return await end(incarnation, seen)
 
         pool.end = beaten_to_it  # type: ignore[method-assign]

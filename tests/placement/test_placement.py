@@ -158,7 +158,7 @@ class TestTwoBackends:
         assert all(isinstance(found, Here) for found in await two[1].locate(*accounts))
         states = [(one.backend, one.draining, one.accounts) for one in await two[1].placement.backends()]
         assert states == [("a", True, 0), ("b", False, 5)]
-        await two[0].placement.undrain()
+        two[0].placement.undrain()
         await two[1].placement.release(accounts[0])
         assert await two[0].epoch(accounts[0]) > 0
 
@@ -238,6 +238,27 @@ class TestClaims:
         assert caught.value.cause is Cause.UNAVAILABLE
         assert not await one.placement.claim_some()
         assert here.pool.claims == []
+
+    async def test_a_row_that_is_locked_is_asked_for_again(self, here: MemoryPlace, one: Backend) -> None:
+        locked, free = here.add(2)
+        here.pool.locked = {locked}
+        asked = [asyncio.ensure_future(one.placement.locate(account)) for account in (locked, free)]
+        await asyncio.sleep(0)
+        assert await one.placement.claim_some()
+        assert await asked[1] == Here(1)
+        assert not await one.placement.claim_some()
+        assert not asked[0].done()
+        here.pool.locked.clear()
+        assert await one.placement.claim_some()
+        assert await asked[0] == Here(2)
+
+    async def test_who_waits_when_the_server_stops_is_told(self, here: MemoryPlace, one: Backend) -> None:
+        asked = asyncio.ensure_future(one.placement.locate(here.add(1)[0]))
+        await asyncio.sleep(0)
+        await one.placement.close()
+        with pytest.raises(RookeryError) as caught:
+            await asked
+        assert caught.value.cause is Cause.UNAVAILABLE
 
     async def test_tombstones_refuse(self, here: MemoryPlace, one: Backend) -> None:
         (removed,), (moved,) = here.add(1, REMOVED), here.add(1, 2)

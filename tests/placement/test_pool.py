@@ -20,48 +20,48 @@ async def _registered(place: Place, *incarnations: int) -> Pool:
 class TestIncarnations:
     async def test_a_beat_counts_up_and_shows_the_others(self, place: Place) -> None:
         pool = await _registered(place, 10, 20)
-        assert (await pool.beat(10)).mine == 1
-        answer = await pool.beat(20)
+        assert (await pool.beat(10, False)).mine == 1
+        answer = await pool.beat(20, False)
         assert answer.mine == 1
         assert answer.others == (Peer(10, "b1", "b1:993", 1),)
-        assert (await pool.beat(20)).mine == 2
+        assert (await pool.beat(20, False)).mine == 2
 
     async def test_registering_ends_the_former_incarnation_of_the_backend(self, place: Place) -> None:
         pool = await _registered(place, 10, 20, 11)
-        assert (await pool.beat(10)).mine is None
-        assert (await pool.beat(11)).mine == 1
-        assert {peer.incarnation for peer in (await pool.beat(20)).others} == {11}
+        assert (await pool.beat(10, False)).mine is None
+        assert (await pool.beat(11, False)).mine == 1
+        assert {peer.incarnation for peer in (await pool.beat(20, False)).others} == {11}
 
     async def test_who_was_never_registered_has_no_beat(self, place: Place) -> None:
-        assert (await (await _registered(place)).beat(5)).mine is None
+        assert (await (await _registered(place)).beat(5, False)).mine is None
 
     async def test_a_death_names_the_counter_that_was_seen(self, place: Place) -> None:
         pool = await _registered(place, 10)
-        await pool.beat(10)
+        await pool.beat(10, False)
         assert not await pool.end(10, 0)
-        assert (await pool.beat(10)).mine == 2
+        assert (await pool.beat(10, False)).mine == 2
         assert await pool.end(10, 2)
         assert not await pool.end(10, 2)
-        assert (await pool.beat(10)).mine is None
+        assert (await pool.beat(10, False)).mine is None
 
     async def test_who_leaves_ends_itself(self, place: Place) -> None:
         pool = await _registered(place, 10)
-        await pool.beat(10)
+        await pool.beat(10, False)
         assert await pool.end(10, None)
 
     async def test_draining_is_seen_by_all(self, place: Place) -> None:
         pool = await _registered(place, 10, 20)
-        await pool.drain(10, True)
-        assert [peer.draining for peer in (await pool.beat(20)).others] == [True]
-        await pool.drain(10, False)
-        assert [peer.draining for peer in (await pool.beat(20)).others] == [False]
+        await pool.beat(10, True)
+        assert [peer.draining for peer in (await pool.beat(20, False)).others] == [True]
+        await pool.beat(10, False)
+        assert [peer.draining for peer in (await pool.beat(20, False)).others] == [False]
 
     async def test_an_incarnation_is_of_one_timeline(self, place: Place) -> None:
         pool = await _registered(place, 10)
         place.promote("other/2")
-        assert (await pool.beat(10)).mine is None
+        assert (await pool.beat(10, False)).mine is None
         assert await pool.register("b1", "b1:993", 11, False) == "other/2"
-        assert (await pool.beat(11)).mine == 1
+        assert (await pool.beat(11, False)).mine == 1
 
 
 class TestClaims:

@@ -97,7 +97,7 @@ async def test_nothing_of_before_is_hosted_and_no_number_is_used_twice(shared: P
         standby.promote()
         promoted = _pool(standby, postgres)
         for incarnation in (10, 20, 30):
-            assert (await promoted.beat(incarnation)).mine is None
+            assert (await promoted.beat(incarnation, False)).mine is None
             claimed = await promoted.claim(incarnation, [first, second], take=True)
             assert not claimed.living
             assert claimed.timeline != before

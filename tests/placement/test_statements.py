@@ -83,11 +83,11 @@ class TestDeathAgainstBeat:
         beats.register("a", "a:993", 10, False)
         host = hands.connection()
         with host.transaction():
-            host.execute(beats_module._BEAT.encode(), (10,))
+            host.execute(beats_module._BEAT.encode(), (False, 10))
             death = hands.threads.submit(beats.end, 10, 0)
             hands.until_waiting(death)  # type: ignore[arg-type]
         assert death.result() is False
-        assert beats.beat(10).mine == 2
+        assert beats.beat(10, False).mine == 2
 
     def test_a_death_under_way_is_waited_for_and_found(self, hands: Hands) -> None:
         beats = hands.beats()
@@ -95,7 +95,7 @@ class TestDeathAgainstBeat:
         watcher = hands.connection()
         with watcher.transaction():
             watcher.execute(beats_module._END.encode(), (10, 0))
-            beat = hands.threads.submit(beats.beat, 10)
+            beat = hands.threads.submit(beats.beat, 10, False)
             hands.until_waiting(beat)  # type: ignore[arg-type]
         assert beat.result().mine is None
 
@@ -104,7 +104,7 @@ class TestDeathAgainstBeat:
         together = threading.Barrier(4)
 
         def end(watcher: Beats) -> bool:
-            watcher.beat(0)  # connected
+            watcher.beat(0, False)  # connected
             together.wait()
             return watcher.end(10, 0)
 
@@ -117,19 +117,19 @@ class TestRegistering:
         together = threading.Barrier(6)
 
         def register(beats: Beats, incarnation: int) -> Answer | RookeryError:
-            beats.beat(0)
+            beats.beat(0, False)
             together.wait()
             try:
                 beats.register("a", "a:993", incarnation, False)
             except RookeryError as error:
                 return error
-            return beats.beat(incarnation)
+            return beats.beat(incarnation, False)
 
         made = list(hands.threads.map(register, [hands.beats() for _ in range(6)], range(10, 16)))
         refused = [one for one in made if isinstance(one, RookeryError)]
         assert len(refused) < 6
         assert all(one.cause is Cause.BUSY for one in refused)
-        assert len(hands.beats().beat(0).others) == 1
+        assert len(hands.beats().beat(0, False).others) == 1
 
 
 @pytest.mark.usefixtures("patient")

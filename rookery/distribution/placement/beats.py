@@ -31,13 +31,12 @@ _REGISTER = (
 )
 # What it reads, its own row too, is of the moment before: only `mine` says that it was written.
 _BEAT = (
-    "WITH mine AS (UPDATE incarnation SET beat = beat + 1"
+    "WITH mine AS (UPDATE incarnation SET beat = beat + 1, draining = %s"
     f" WHERE incarnation = %s AND NOT ended AND timeline = {TIMELINE} RETURNING beat)"
     " SELECT (SELECT beat FROM mine), incarnation, backend, address, beat, draining FROM incarnation WHERE NOT ended"
 )
 # A beat under way has the row locked; then this is asked again of the row it leaves, and finds another counter.
 _END = "UPDATE incarnation SET ended = true WHERE incarnation = %s AND beat = coalesce(%s, beat) AND NOT ended"
-_DRAIN = "UPDATE incarnation SET draining = %s WHERE incarnation = %s AND NOT ended"
 
 
 class Beats:
@@ -48,19 +47,16 @@ class Beats:
         self._connection: Connection | None = None
 
     def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
-        rows = self._run(_REGISTER, backend, incarnation, backend, address, draining)[0]
-        return str(rows[0][0])
+        ((timeline,),) = self._run(_REGISTER, backend, incarnation, backend, address, draining)[0]
+        return str(timeline)
 
-    def beat(self, incarnation: int) -> Answer:
-        rows = self._run(_BEAT, incarnation)[0]
+    def beat(self, incarnation: int, draining: bool) -> Answer:
+        rows = self._run(_BEAT, draining, incarnation)[0]
         others = tuple(Peer(*row[1:]) for row in rows if row[1] != incarnation)
         return Answer(rows[0][0] if rows else None, others)
 
     def end(self, incarnation: int, seen: int | None) -> bool:
         return self._run(_END, incarnation, seen)[1] > 0
-
-    def drain(self, incarnation: int, draining: bool) -> None:
-        self._run(_DRAIN, draining, incarnation)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -19,6 +19,7 @@ from rookery.storage.schema import ACTIVE, REMOVED
 
 LOCK_MS = 100  # whoever holds a row for longer is perhaps frozen
 ATTEMPTS = 3  # with the sessions of the dead ended between them
+BUSY = 3  # rows, one by one, that stay locked; beyond it the others are not tried now
 
 log = logger("placement")
 
@@ -68,12 +69,17 @@ class Claims:
     def _one_by_one(self, incarnation: int, wanted: Sequence[AccountId], made: Claimed) -> Claimed:
         """One row that stays locked must not keep the others from being claimed."""
         found = dict(made.found)
+        busy: list[Refusal] = []
         for account in wanted:
+            if len(busy) == BUSY:
+                found[account] = busy[-1]
+                continue
             try:
                 taken = self._taken(incarnation, [account])
             except EngineFailed as error:
                 if error.cause is not Cause.BUSY:
                     raise
+                busy.append(error.refusal)
                 found[account] = error.refusal
                 continue
             if not taken.living:

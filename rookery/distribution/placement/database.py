@@ -34,14 +34,11 @@ class DatabasePool:
         await self._claiming.run(partial(self._claims.rename, incarnation))
         return timeline
 
-    async def beat(self, incarnation: int) -> Answer:
-        return await self._heart.run(partial(self._beats.beat, incarnation))
+    async def beat(self, incarnation: int, draining: bool) -> Answer:
+        return await self._heart.run(partial(self._beats.beat, incarnation, draining))
 
     async def end(self, incarnation: int, seen: int | None) -> bool:
         return await self._heart.run(partial(self._beats.end, incarnation, seen))
-
-    async def drain(self, incarnation: int, draining: bool) -> None:
-        await self._heart.run(partial(self._beats.drain, incarnation, draining))
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
         return await self._claiming.run(partial(self._claims.claim, incarnation, accounts, take=take))

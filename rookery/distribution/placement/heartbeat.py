@@ -162,10 +162,11 @@ class Heartbeat:
         stuck = self._around.stuck()
         if stuck >= STUCK:
             log.warning("writer-hangs", seconds=round(stuck, 1))
+            self.watch.clear()
             return
         sent = self._around.now()
         try:
-            answer = await self._pool.beat(me.incarnation)
+            answer = await self._pool.beat(me.incarnation, self.draining)
         except RookeryError as error:
             log.info("beat-failed", cause=error.cause.value, what=error.what)
             self.watch.clear()

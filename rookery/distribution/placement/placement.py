@@ -92,6 +92,8 @@ class Placement:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for account in list(self._asked):
+            self._answer(account, Refusal(Cause.UNAVAILABLE, "the server is stopping"))
         with suppress(RookeryError):
             await self.heart.leave()
 
@@ -145,6 +147,9 @@ class Placement:
 
     async def locate(self, account: AccountId) -> Location:
         """Where it is; claims it when nobody hosts it. Raises NOT_FOUND, MOVED, BUSY, UNAVAILABLE."""
+        epoch = self._held.get(account)
+        if epoch is not None and account not in self._leaving:
+            return Here(epoch)
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._locate(account)
@@ -204,6 +209,9 @@ class Placement:
         except RookeryError as error:
             log.info("claim-failed", cause=error.cause.value, what=error.what)
             return False
+        except Exception as error:  # noqa: BLE001  an error of ours must not end all claiming; logged with its type
+            log.error("claim-failed", error=type(error).__name__)
+            return False
         finally:
             self._claiming = False
         if self.generation != generation or self.heart.me is not me:
@@ -219,14 +227,20 @@ class Placement:
             answer = self._successor() if isinstance(found, Nobody) else found
             if isinstance(answer, Here):
                 self._held[account] = answer.epoch
-            elif isinstance(answer, Elsewhere) and self.heart.silent(answer.incarnation):
-                again = self._asked.pop(account, None)  # nobody is sent to a host that is perhaps dead
+            elif self._is_for_now(answer):
+                again = self._asked.pop(account, None)
                 if again is not None:
                     self._asked[account] = again
                 continue
             self._answer(account, answer)
             progress = True
         return progress
+
+    def _is_for_now(self, answer: Elsewhere | Refusal) -> bool:
+        """Better asked again than told: nobody is sent to a host that is perhaps dead; a row may be locked for long."""
+        if isinstance(answer, Refusal):
+            return answer.cause is Cause.BUSY
+        return self.heart.silent(answer.incarnation)
 
     def _successor(self) -> Elsewhere | Refusal:
         """While this backend is being drained: who is to be asked for an account that nobody hosts."""
@@ -266,20 +280,15 @@ class Placement:
 
     async def drain(self) -> None:
         """Account by account to the others; none is claimed until `undrain`."""
-        await self._draining(True)
+        self.heart.draining = True  # the others see it with the next beat
         while self._held or self._claiming:
             if self._held:
                 await self.release(next(iter(self._held)))
             else:
                 await self._pause(AGAIN)
 
-    async def undrain(self) -> None:
-        await self._draining(False)
-
-    async def _draining(self, draining: bool) -> None:
-        self.heart.draining = draining
-        if self.heart.me is not None:
-            await self._pool.drain(self.heart.me.incarnation, draining)
+    def undrain(self) -> None:
+        self.heart.draining = False
 
     # --- what administrators ask -----------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ class StaticPlacement:
     async def drain(self) -> None:
         return
 
-    async def undrain(self) -> None:
+    def undrain(self) -> None:
         return
 
     def hosted(self) -> dict[AccountId, int]:

@@ -74,12 +74,10 @@ class Pool(Protocol):
     async def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
         """The former incarnation of the same backend ends, this one lives; returns the timeline."""
 
-    async def beat(self, incarnation: int) -> Answer: ...
+    async def beat(self, incarnation: int, draining: bool) -> Answer: ...
 
     async def end(self, incarnation: int, seen: int | None) -> bool:
         """Record its death if it lives and its counter still is `seen` (None: whatever it is); says whether it was."""
-
-    async def drain(self, incarnation: int, draining: bool) -> None: ...
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
         """Those that may be claimed are, unless `take` is false: then they are Nobody's."""
