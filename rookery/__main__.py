@@ -8,10 +8,10 @@ from rookery.management.cli.main import Programs
 from rookery.management.cli.main import main as run
 
 
-def _serve(folder: Path) -> int:
+def _serve(folder: Path, backend: str) -> int:
     from rookery.app import serve
 
-    return serve(folder)
+    return serve(folder, backend)
 
 
 def _demo(folder: Path, port_offset: int) -> int:

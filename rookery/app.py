@@ -11,19 +11,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import uvloop
 
-from rookery.access.fullness import Fullness
-from rookery.access.imap.serve import serve_imap
-from rookery.access.imap.serve import services as imap_services
-from rookery.access.imap.settings import ImapSettings
-from rookery.access.lmtp import serve_lmtp
-from rookery.access.smtp import serve_mx
-from rookery.access.submission import serve_submission
 from rookery.base import log
 from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
@@ -33,7 +25,7 @@ from rookery.management import garbage
 from rookery.management.certificates import expires
 from rookery.management.control import ControlServer
 from rookery.management.http import HttpServer, Page
-from rookery.management.mailing import smtp_settings
+from rookery.management.keeping import lmtp_socket
 from rookery.management.metrics import Gauge, Metrics
 from rookery.management.node_log import direct_log, log_unhandled, reopen_log
 from rookery.management.notify import notify
@@ -43,9 +35,13 @@ from rookery.management.operations.registry import Operation, load_all
 from rookery.management.operations.status import health, queue_figures
 from rookery.management.parts import Parts
 from rookery.management.privileges import allow_open_files, become, must_become
+from rookery.management.services import Services
+from rookery.management.siblings import Siblings
 from rookery.management.site import Site, open_site
+from rookery.management.supervisor import supervise
+from rookery.management.takeover import take_over_dead
 from rookery.net.limits import ConnectionLimits, Total
-from rookery.net.listener import Listener, Serve, contains, listen
+from rookery.net.listener import Listener, listen
 from rookery.net.stream import Stream
 from rookery.net.tls import reload_certificate, server_context
 from rookery.storage.gate import Gate
@@ -66,66 +62,15 @@ REFUSALS = {
 _log = logger("node")
 
 
-class Services:
-    """What the listeners serve, by name, over the parts of the site; and the queue that delivers."""
-
-    def __init__(self, parts: Parts, tls: ssl.SSLContext) -> None:
-        self._parts = parts
-        self._tls = tls
-        self._serve: dict[str, Serve] = {}
-        self.reload(parts.config)
-
-    def reload(self, config: Config) -> None:
-        """Take up new settings; sessions that are open keep theirs."""
-        parts, tls = self._parts, self._tls
-        parts.take_up(config)
-        smtp = smtp_settings(config)
-        imap = imap_services(
-            store=parts.store,
-            authenticator=parts.authenticator,
-            settings=imap_settings(config),
-            clock=parts.clock,
-            tls=tls,
-        )
-        full = Fullness(parts.directory, parts.store)
-        mail = partial(
-            serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
-        )
-        submission = partial(
-            serve_submission,
-            spool=parts.spool,
-            directory=parts.directory,
-            authenticator=parts.authenticator,
-            settings=smtp,
-            clock=parts.clock,
-        )
-        lmtp = partial(serve_lmtp, store=parts.store, directory=parts.directory, settings=smtp, clock=parts.clock)
-        self._serve = {
-            "smtp": partial(mail, tls=tls),
-            "submission": partial(submission, tls=tls),
-            "submissions": submission,
-            "lmtp": lambda stream: lmtp(stream, allowed=contains(config.lmtp.trusted, stream.peer.address)),
-            "imap": partial(serve_imap, shared=imap),
-            "imaps": partial(serve_imap, shared=imap),
-        }
-
-    async def serve(self, name: str, stream: Stream) -> None:
-        await self._serve[name](stream)
-
-    def start(self) -> None:
-        """Begin to deliver what the queue holds."""
-        self._parts.queue.start()
-
-    async def close(self) -> None:
-        """Stop delivering; what is under way is finished, or left for the next start."""
-        await self._parts.queue.stop()
-
-
 class Node:
     """One process that serves one site. `run` is its whole life."""
 
-    def __init__(self, site: Site, config: Config, warnings: Sequence[Problem], tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, site: Site, config: Config, warnings: Sequence[Problem], tls: ssl.SSLContext, backend: str = ""
+    ) -> None:
+        """`backend`: the name of this process, when the site has several."""
         self.site = site
+        self.backend = backend
         self.config = config
         self._warnings = warnings
         self.started = time.time()
@@ -147,7 +92,7 @@ class Node:
                 await self._listen()  # as root; sessions wait for the parts
                 become(self.config.site.user)
             self._begin_log()  # only now: as root it would make a file that this process may not reopen
-            parts = await Parts.open(self.site, self.config, gate=self._gate)
+            parts = await Parts.open(self.site, self.config, backend=self.backend, gate=self._gate)
             stack.push_async_callback(parts.close)
             parts.running = self
             await make_missing(parts)
@@ -158,6 +103,8 @@ class Node:
                 await self._listen()
             stack.push_async_callback(self._drain)
             await self._serve_management(parts, stack)
+            if self.config.store.database:
+                await self._serve_siblings(parts, services, stack)
             services.start()
             self._handle_signals(parts)
             self._spawn(self._maintain(parts))
@@ -190,10 +137,22 @@ class Node:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload, parts)
 
+    async def _serve_siblings(self, parts: Parts, services: Services, stack: AsyncExitStack) -> None:
+        siblings = Siblings(lmtp_socket(self.site, parts.backend), services.serve_sibling)
+        await siblings.start()
+        stack.push_async_callback(siblings.close)
+        if self.config.queue.database:
+            self._spawn(take_over_dead(parts))
+
     def connections(self) -> Mapping[str, int]:
         return {name: listener.sessions for name, listener in self._listeners.items()}
 
     # --- listeners ---
+
+    @property
+    def _addresses(self) -> Sequence[str]:
+        own = dict(self.config.store.backends).get(self.backend)
+        return self.config.listen.addresses if own is None else (own,)
 
     async def _listen(self) -> None:
         total = Total(self.config.limits.connections)
@@ -211,7 +170,7 @@ class Node:
 
         try:
             return await listen(
-                self.config.listen.addresses,
+                self._addresses,
                 port,
                 serve,
                 name=name,
@@ -273,14 +232,14 @@ class Node:
                 ("started_seconds", "When the node was started, UTC.", {"": self.started}),
             ]
 
-        control = ControlServer(self.site.control(self.config), operate)
+        control = ControlServer(self.site.control(self.config, self.backend), operate)
         await control.start()
         stack.push_async_callback(control.close)
         port = ports(self.config).get("http")
         if port:
             http = HttpServer({"/healthz": healthz, "/metrics": Metrics(gauges).page})
             try:
-                await http.start(self.config.http.address, port)
+                await http.start(self._addresses[0] if self.backend else self.config.http.address, port)
             except OSError as error:
                 raise RookeryError(Cause.UNAVAILABLE, f"http.port: {error.strerror or error}") from error
             stack.push_async_callback(http.close)
@@ -379,26 +338,25 @@ def _tell(warnings: Sequence[Problem]) -> None:
         _log.warning("check", what=str(problem))
 
 
-def imap_settings(config: Config) -> ImapSettings:
-    return ImapSettings(
-        idle_timeout=config.imap.idle,
-        login_timeout=config.imap.idle_before_login,
-        sessions=config.imap.sessions,
-        append_limit=config.smtp.message_size,
-    )
-
-
 # --- what the command calls -------------------------------------------------------------------------------------------
 
 
-def serve(folder: Path, before_ready: Callable[[Parts], Awaitable[None]] | None = None) -> int:
-    """Serve in the foreground; returns the exit code. Raises RookeryError when the site cannot be served."""
+def serve(folder: Path, backend: str = "", before_ready: Callable[[Parts], Awaitable[None]] | None = None) -> int:
+    """Serve in the foreground; returns the exit code. Raises RookeryError when the site cannot be served.
+
+    `backend`: one of the site's several backend processes; without it all of them, each a process of its own.
+    """
     site, _ = open_site(folder)
     config, warnings = checked(site)
+    names = [name for name, _ in config.store.backends]
+    if names and not backend:
+        return supervise(site, config)
+    if backend and backend not in names:
+        raise RookeryError(Cause.NOT_FOUND, f"there is no backend {backend} in store.backends; there are {names}")
     tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
 
     async def live() -> None:
-        await Node(site, config, warnings, tls).run(before_ready)
+        await Node(site, config, warnings, tls, backend).run(before_ready)
 
     try:
         uvloop.run(live())
@@ -415,4 +373,4 @@ def demo(folder: Path, port_offset: int) -> int:
         await demo_site.fill(parts)
         sys.stdout.write(demo_site.advice(parts.site, parts.config, sys.argv[0]) + "\n")
 
-    return serve(folder, tell)
+    return serve(folder, before_ready=tell)

@@ -9,6 +9,8 @@ from typing import Protocol
 from rookery.base.errors import RookeryError
 from rookery.base.ids import AccountId
 from rookery.distribution.directory.values import AccountRecord, Resolution, Resolved
+from rookery.distribution.placement.static import EVERYTHING_HERE
+from rookery.distribution.placement.values import Here, Location
 from rookery.storage.store import Store
 
 
@@ -20,14 +22,21 @@ class Accounts(Protocol):
     def account_by_id(self, account: AccountId) -> AccountRecord | None: ...
 
 
+class Hosts(Protocol):
+    """What is asked of placement."""
+
+    async def locate(self, account: AccountId) -> Location: ...
+
+
 class Fullness:
     """Looks at accounts only; what stands behind an alias or group is found out by delivery."""
 
-    __slots__ = ("_directory", "_store")
+    __slots__ = ("_directory", "_hosts", "_store")
 
-    def __init__(self, directory: Accounts, store: Store) -> None:
+    def __init__(self, directory: Accounts, store: Store, hosts: Hosts = EVERYTHING_HERE) -> None:
         self._directory = directory
         self._store = store
+        self._hosts = hosts
 
     def __call__(self, address: str, size: int) -> Awaitable[bool] | None:
         """Whether the account has no room for `size` octets more (0: unknown); None at once when nothing limits it."""
@@ -44,6 +53,8 @@ class Fullness:
 
     async def _full(self, account: AccountId, size: int) -> bool:
         try:
+            if not isinstance(await self._hosts.locate(account), Here):
+                return False  # its own host will say
             opened = await self._store.open_account(account)
         except RookeryError:
             return False  # delivery will say what is wrong

@@ -16,9 +16,11 @@ from rookery.access.intake import Declined, Intake
 from rookery.access.replies import Moment, reply
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.ids import account_text, short_id
+from rookery.base.ids import AccountId, account_text, short_id
 from rookery.base.log import logger
 from rookery.distribution.directory.values import Resolution, Resolved, Target
+from rookery.distribution.placement.static import EVERYTHING_HERE
+from rookery.distribution.placement.values import Elsewhere, Location
 from rookery.net.stream import Stream
 from rookery.storage.append import Append
 from rookery.storage.staging import Staged, Staging
@@ -50,6 +52,14 @@ class Mailboxes(Protocol):
     def append_soon(self, item: Append, done: Callable[[Appended | Refusal], None]) -> None: ...
 
 
+class Hosts(Protocol):
+    """What delivery asks of placement."""
+
+    def here(self, account: AccountId) -> bool: ...
+
+    async def locate(self, account: AccountId) -> Location: ...
+
+
 class Recipients(Protocol):
     """What delivery asks of the directory."""
 
@@ -63,6 +73,7 @@ async def serve_lmtp(
     directory: Recipients,
     settings: SmtpSettings,
     clock: Clock,
+    hosts: Hosts = EVERYTHING_HERE,
     trusted: bool = False,
     allowed: bool = True,
 ) -> None:
@@ -70,7 +81,7 @@ async def serve_lmtp(
 
     `allowed` False: it comes from an address that may not deliver here; it is told so.
     """
-    session = Session(stream, store, directory, settings, clock, trusted)
+    session = Session(stream, store, directory, settings, clock, hosts, trusted)
     log_connection(log, stream, session.id)
     if not allowed:
         log.info("refused", session=session.id, address=stream.peer.address, what="not a trusted address")
@@ -103,6 +114,7 @@ class Session:
         "_clock",
         "_deliveries",
         "_directory",
+        "_hosts",
         "_intake",
         "_loop",
         "_message",
@@ -122,7 +134,7 @@ class Session:
 
     def __init__(
         self, stream: Stream, store: Mailboxes, directory: Recipients, settings: SmtpSettings, clock: Clock,
-        trusted: bool,
+        hosts: Hosts, trusted: bool,
     ) -> None:  # fmt: skip
         self.id = short_id()
         offer = Offer(size=settings.message_size, dsn=False, xdelivery=trusted)
@@ -130,6 +142,7 @@ class Session:
         self._stream = stream
         self._store = store
         self._directory = directory
+        self._hosts = hosts
         self._settings = settings
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -157,23 +170,43 @@ class Session:
         self._deliveries.clear()
         self.engine.accept()
 
-    def _rcpt(self, event: Rcpt) -> None:
+    def _rcpt(self, event: Rcpt) -> Awaitable[None] | None:
         if len(self._deliveries) >= self._settings.recipients:
             self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
-            return
+            return None
         try:
             found = self._directory.resolve(event.recipient)
         except RookeryError as error:
             self._refuse(event.recipient, error.refusal)
-            return
+            return None
         if not isinstance(found, Resolved):
             self._refuse(event.recipient, Refusal(Cause.NOT_FOUND, "no such address here"))
         elif not found.targets or found.outside:
             log.info("refused", session=self.id, recipient=event.recipient, what="it leads outside")
             self.engine.refuse(replies.NOT_A_MAILBOX)
+        elif all(self._hosts.here(target.account) for target in found.targets):
+            self._take(event, found.targets)
         else:
-            self._deliveries.append(_Delivery(event.recipient, found.targets, event.delivery_id))
-            self.engine.accept()
+            return self._find(event, found.targets)
+        return None
+
+    def _take(self, event: Rcpt, targets: tuple[Target, ...]) -> None:
+        self._deliveries.append(_Delivery(event.recipient, targets, event.delivery_id))
+        self.engine.accept()
+
+    async def _find(self, event: Rcpt, targets: tuple[Target, ...]) -> None:
+        """Claim what nobody hosts; what another backend hosts is to be delivered there."""
+        try:
+            for target in targets:
+                host = await self._hosts.locate(target.account)
+                if isinstance(host, Elsewhere):
+                    log.info("referred", session=self.id, recipient=event.recipient, backend=host.backend)
+                    self.engine.refuse(replies.elsewhere(host.backend))
+                    return
+        except RookeryError as error:
+            self._refuse(event.recipient, error.refusal)
+        else:
+            self._take(event, targets)
 
     def _refuse(self, recipient: str, refusal: Refusal) -> None:
         log.refused("refused", refusal, session=self.id, recipient=recipient)

@@ -55,6 +55,11 @@ _TABLE: dict[tuple[Moment, Cause], bytes] = {
 }
 
 
+def elsewhere(backend: str) -> bytes:
+    """To a delivery that came to the wrong backend of a pool."""
+    return f"451 4.3.2 The mailbox is hosted by backend {backend}\r\n".encode("ascii")
+
+
 def reply(cause: Cause, moment: Moment) -> bytes:
     """The whole line."""
     return _TABLE[moment, cause]

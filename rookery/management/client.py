@@ -33,6 +33,17 @@ class Client:
     def __init__(self, folder: Path) -> None:
         """Raises RookeryError when there is no site in `folder` or its settings are wrong."""
         self.site, self.config = open_site(folder)
+        self._sockets = self.site.controls(self.config)
+
+    def at(self, backend: str) -> "Client":
+        """The same, of one backend. Raises RookeryError when the site has none of that name."""
+        names = [name for name, _ in self.config.store.backends]
+        if backend not in (names or [self.config.site.hostname]):
+            known = ", ".join(names or [self.config.site.hostname])
+            raise RookeryError(Cause.NOT_FOUND, f"there is no backend {backend} on this node; it has {known}")
+        made = Client(self.site.folder)
+        made._sockets = [self.site.control(self.config, backend if names else "")]
+        return made
 
     def call(self, function: Callable[Concatenate["Parts", P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation wherever it can be run; raises RookeryError as the operation does."""
@@ -62,8 +73,15 @@ class Client:
         return cast(R, self._alone(found, arguments))
 
     def connect(self, timeout: float | None = None) -> socket.socket | None:
-        """A connection to the node's control socket, or None when no node is running."""
-        path = self.site.control(self.config)
+        """A connection to the node's control socket (of several backends, the first that runs), or None."""
+        for path in self._sockets:
+            channel = self._connected(path, timeout)
+            if channel is not None:
+                return channel
+        return None
+
+    @staticmethod
+    def _connected(path: Path, timeout: float | None) -> socket.socket | None:
         if not path.exists():
             return None
         address, folder = socket_path(path)

@@ -13,17 +13,20 @@ from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
+from rookery.distribution.delivery.hosted import Delivery, HostedDelivery
 from rookery.distribution.delivery.hosts import SUBMISSIONS_PORT, Hosts, HostSettings, Smarthost
 from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.queue.notices import NoticeSettings
 from rookery.distribution.queue.queue import Forget, Queue, QueueSettings
 from rookery.distribution.queue.schedule import Schedule
 from rookery.distribution.spool.spool import Spool
+from rookery.management.keeping import Placing, lmtp_socket
 from rookery.management.operations.check import ports
 from rookery.management.site import Site
-from rookery.net.dial import dial
+from rookery.net.dial import dial, dial_path
 from rookery.net.memory import memory_pipe
 from rookery.net.resolver import DnsResolver, NameServer, read_name_server
 from rookery.net.stream import Stream
@@ -44,6 +47,17 @@ def smtp_settings(config: Config) -> SmtpSettings:
     )
 
 
+def delivery_settings(config: Config) -> SmtpSettings:
+    """What a queue of ours holds was accepted already: no limit of the network applies."""
+    return SmtpSettings(
+        hostname=config.site.hostname,
+        message_size=1 << 40,
+        recipients=1 << 20,
+        refused_recipients=1 << 20,
+        idle=0.0,
+    )
+
+
 def queue_settings(config: Config) -> QueueSettings:
     return QueueSettings(
         notices=NoticeSettings(config.site.hostname, f"postmaster@{config.site.domain}"),
@@ -55,17 +69,15 @@ def queue_settings(config: Config) -> QueueSettings:
 class LocalDialer:
     """Opens LMTP streams to this node's own store; the other end of each is served by a task of its own."""
 
-    def __init__(self, store: Store, directory: Directory, config: Config, clock: Clock) -> None:
-        # what the queue holds was accepted already: no limit of the network applies
-        settings = SmtpSettings(
-            hostname=config.site.hostname,
-            message_size=1 << 40,
-            recipients=1 << 20,
-            refused_recipients=1 << 20,
-            idle=0.0,
-        )
+    def __init__(self, store: Store, directory: Directory, config: Config, clock: Clock, placement: Placing) -> None:
         self._serve = partial(
-            serve_lmtp, store=store, directory=directory, settings=settings, clock=clock, trusted=True
+            serve_lmtp,
+            store=store,
+            directory=directory,
+            settings=delivery_settings(config),
+            clock=clock,
+            hosts=placement,
+            trusted=True,
         )
         self._sessions: set[asyncio.Task[None]] = set()
 
@@ -83,12 +95,25 @@ class LocalDialer:
 
 
 def build_queue(
-    site: Site, config: Config, store: Store, directory: Directory, spool: Spool, clock: Clock, forget: Forget
+    site: Site,
+    config: Config,
+    store: Store,
+    directory: Directory,
+    spool: Spool,
+    clock: Clock,
+    forget: Forget,
+    placement: Placing,
 ) -> Queue:
     """A queue that is not started yet. `forget`: where it says which delivery ids will not come again."""
     dice = random.Random()
     hostname, queue = config.site.hostname, config.queue
-    local = LocalDelivery(LocalDialer(store, directory, config, clock), LocalSettings(hostname))
+    local: Delivery = LocalDelivery(LocalDialer(store, directory, config, clock, placement), LocalSettings(hostname))
+    if config.store.database:
+
+        def there(host: Elsewhere) -> Delivery:
+            return LocalDelivery(partial(dial_path, lmtp_socket(site, host.backend)), LocalSettings(hostname))
+
+        local = HostedDelivery(placement, directory.resolve, local, there)
     hosts = HostSettings(
         hostname,
         own_names=frozenset({hostname}),

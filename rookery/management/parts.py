@@ -10,19 +10,21 @@ from typing import Protocol
 
 from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config
-from rookery.base.ids import AccountId, pooled, system_random
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId
 from rookery.base.meters import SIZE_BUCKETS, histogram
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory, DirectorySettings
-from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.placement.values import Here
 from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.queue import Queue
-from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool
+from rookery.management.keeping import Placing, open_accounts, open_mail, open_queue
 from rookery.management.mailing import build_queue, queue_settings
 from rookery.management.site import Site
+from rookery.storage.counters import WHOLE, read_counters
 from rookery.storage.gate import Gate
 from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import Usage
@@ -84,6 +86,8 @@ class Parts:
     administration: Administration
     authenticator: Authenticator
     store: Store
+    backend: str
+    placement: Placing
     delivery_ids: DeliveryIds
     spool: Spool
     queue: Queue
@@ -93,29 +97,30 @@ class Parts:
     _opened: AsyncExitStack
 
     @classmethod
-    async def open(cls, site: Site, config: Config, *, gate: Gate | None = None, clock: Clock | None = None) -> "Parts":
-        """Raises RookeryError: IN_USE while another process has the site, UNSUPPORTED for one of a newer release."""
+    async def open(
+        cls, site: Site, config: Config, *, backend: str = "", gate: Gate | None = None, clock: Clock | None = None
+    ) -> "Parts":
+        """`backend`: which of the site's backend processes this is, when there are several.
+
+        Raises RookeryError: IN_USE while another process has the site, UNSUPPORTED for one of a newer release.
+        """
+        name = backend or config.site.hostname
         clock, gate = clock or SystemClock(), gate or Gate()
         async with AsyncExitStack() as opened:
-            store = await Store.open(
-                site.store,
-                clock=clock,
-                random=pooled(system_random),
-                gate=gate,
-                settings=store_settings(config),
-                observe=_observe,
-            )
-            opened.push_async_callback(store.close)
-            spool = await open_spool(site.spool, clock=clock, gate=gate)
+            store, placement = await open_mail(
+                site, config, name, clock=clock, gate=gate, settings=store_settings(config), observe=_observe,
+                opened=opened,
+            )  # fmt: skip
+            spool = await open_queue(site, config, name, clock=clock, gate=gate)
             opened.push_async_callback(spool.close)
             hasher = Hasher(config.auth.threads)
             opened.callback(hasher.close)
-            directory = open_directory(
-                site.directory, clock=clock, gate=gate, hasher=hasher, settings=directory_settings(config)
+            directory = open_accounts(
+                site, config, clock=clock, gate=gate, hasher=hasher, settings=directory_settings(config)
             )
             opened.push_async_callback(directory.close)
             delivery_ids = DeliveryIds(store)
-            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget)
+            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget, placement)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             opened.push_async_callback(authenticator.settle)
             return cls(
@@ -128,6 +133,8 @@ class Parts:
                 administration=Administration(directory),
                 authenticator=authenticator,
                 store=store,
+                backend=name,
+                placement=placement,
                 delivery_ids=delivery_ids,
                 spool=spool,
                 queue=queue,
@@ -149,12 +156,22 @@ class Parts:
         await self._opened.aclose()
 
     async def usage(self, account: AccountId) -> Usage:
-        """What an account holds; opens it for the moment."""
+        """What an account holds; opens it for the moment, unless another backend has it open."""
+        if not isinstance(await self.placement.locate(account), Here):
+            return self._usage_elsewhere(account)
         opened = await self.store.open_account(account)
         try:
             return opened.usage()
         finally:
             opened.release()
+
+    def _usage_elsewhere(self, account: AccountId) -> Usage:
+        with self.store.read() as reader:
+            row = reader.row("SELECT account, size_limit, message_limit FROM account WHERE id = ?", account)
+            whole = None if row is None else read_counters(reader, row[0]).get(WHOLE)
+        if row is None or whole is None:
+            raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
+        return Usage(whole.size, whole.messages, row[1], row[2])
 
 
 def store_settings(config: Config) -> StoreSettings:

@@ -47,12 +47,21 @@ class Site:
     def tls(self) -> Path:
         return self.folder / "tls"
 
+    def own(self, backend: str) -> Path:
+        """What one of several backend processes keeps for itself."""
+        return self.folder / "backends" / backend
+
     def path(self, setting: str) -> Path:
         """A path as settings give it: relative to the site unless absolute."""
         return self.folder / setting
 
-    def control(self, config: Config) -> Path:
-        return self.path(config.site.control)
+    def control(self, config: Config, backend: str = "") -> Path:
+        """The socket of the node, or of one of its backends."""
+        return self.own(backend) / "control.sock" if backend else self.path(config.site.control)
+
+    def controls(self, config: Config) -> list[Path]:
+        """Any of them answers for the whole site."""
+        return [self.control(config, name) for name, _ in config.store.backends] or [self.control(config)]
 
     def load(self) -> tuple[Config, list[Problem]]:
         return load(self.config_file)

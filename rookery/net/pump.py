@@ -16,6 +16,7 @@ from rookery.wire.engine import Engine, Wants
 
 Event = TypeVar("Event")
 Handle = Callable[[Event], Awaitable[None] | None]
+Confirm = Callable[[], Awaitable[None] | None]
 
 
 TURN = 16  # events of one pipeline that are handled in one go
@@ -54,18 +55,23 @@ async def pump(
     unfinished: Callable[[], bool] = never,
     pace: Pace | None = None,
     prompt: bool = True,
+    confirm: Confirm | None = None,
 ) -> Ending:
     """Drive until there is a reason to stop; says which. What the engine had to say has been written.
 
     `unfinished` says whether a command or body has begun and not ended: such a one is waited for when interrupted,
-    and held to `pace`. `prompt`: what was said is sent before a handler waits. Cancelling the task is always possible.
+    and held to `pace`. `prompt`: what was said is sent before a handler waits. `confirm` is asked before anything that
+    was said is sent; what it raises ends the pump, and nothing of it is. Cancelling the task is always possible.
     """
     gauge = None if pace is None else _Gauge(pace, stream.now())
     ending = False
     while True:
         data = engine.outgoing()
         if data:
-            stream.write(data)
+            if confirm is None:
+                stream.write(data)
+            else:
+                await _say(stream, data, confirm)
         if engine.wants is not Wants.MORE:
             ended = await _upgrade(stream, engine, tls)
             if ended is not None:
@@ -92,25 +98,31 @@ async def pump(
             if handled >= TURN:
                 handled = 0
                 try:
-                    await _turn(stream, engine)
+                    await _turn(stream, engine, confirm)
                 except TimeoutError:
                     return Ending.IDLE
             for event in events:
                 pending = handle(event)
                 if pending is not None:
                     if prompt and (data := engine.outgoing()):
-                        stream.write(data)
+                        await _say(stream, data, confirm)
                     await pending
             if engine.wants is not Wants.MORE:
                 break
             data = b""
 
 
-async def _turn(stream: Stream, engine: Engine[Event]) -> None:
+async def _say(stream: Stream, data: bytes, confirm: Confirm | None) -> None:
+    if confirm is not None and (pending := confirm()) is not None:
+        await pending
+    stream.write(data)
+
+
+async def _turn(stream: Stream, engine: Engine[Event], confirm: Confirm | None) -> None:
     """Amid a long pipeline: what was answered is taken before more is, and others have their turn."""
     data = engine.outgoing()
     if data:
-        stream.write(data)
+        await _say(stream, data, confirm)
     if stream.unsent:
         await stream.drain()
     await asyncio.sleep(0)

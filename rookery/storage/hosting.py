@@ -12,6 +12,8 @@ have 0, which nobody is given.
 
 from collections.abc import Sequence
 
+from rookery.base.ids import AccountId
+from rookery.storage.engine import Reader
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres_blobs import body_tables
 from rookery.storage.schema import MIGRATIONS
@@ -55,3 +57,13 @@ def fence(columns: Sequence[str], lock: str = "SHARE") -> str:
 def application(incarnation: int) -> str:
     """What every session of an incarnation calls itself, so that those of an ended one can be found and ended."""
     return f"rookery {incarnation}"
+
+
+def read_host(reader: Reader, account: AccountId) -> tuple[str, int, int] | None:
+    """Backend, incarnation and epoch of an account; ("", 0, epoch) while nobody hosts it; None: not in this pool."""
+    row = reader.row(
+        "SELECT i.backend, i.incarnation, a.epoch FROM account a LEFT JOIN incarnation i"
+        " ON i.incarnation = a.incarnation AND NOT i.ended WHERE a.id = ?",
+        account,
+    )
+    return None if row is None else (row[0] or "", row[1] or 0, row[2])

@@ -16,7 +16,7 @@ served: list[Path] = []
 
 
 def run(*arguments: str) -> int:
-    def serve(folder: Path) -> int:
+    def serve(folder: Path, backend: str) -> int:
         served.append(folder)
         return 7
 

@@ -1,5 +1,7 @@
 """Causes as IMAP answers: one table, cause -> response code and text (RFC 9051 section 7.1, RFC 5530)."""
 
+from urllib.parse import quote
+
 from rookery.base.errors import Cause, Refusal
 
 _ANSWERS: dict[Cause, tuple[bytes, bytes]] = {
@@ -57,3 +59,9 @@ def no_open(cause: Cause) -> bytes:
         return b"NO [%b] %b" % SESSIONS_LIMITED
     code, text = _ANSWERS[Cause.UNAVAILABLE if cause is Cause.NOT_FOUND else cause]
     return b"NO [%b] %b" % (code, text)
+
+
+def referral(user: str, address: str) -> bytes:
+    """After a login that was right, at a backend that is not the account's host (RFC 2221 section 4.1, RFC 5092)."""
+    url = f"imap://{quote(user, safe='')};AUTH=*@{address}/"
+    return f"NO [REFERRAL {url}] Your mailbox is there".encode("ascii")

@@ -3,7 +3,7 @@
 from rookery.access import login as access_login
 from rookery.access.imap import answers
 from rookery.access.imap.capabilities import capabilities
-from rookery.access.imap.session import Session, log
+from rookery.access.imap.session import Referral, Session, log
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory.values import AccountRecord
@@ -53,6 +53,9 @@ def _text(data: bytes) -> str:
 async def _welcome(session: Session, record: AccountRecord) -> bytes:
     try:
         await session.log_in(record)
+    except Referral as referral:
+        log.info("referred", session=session.id, account=record.address, backend=referral.host.backend)
+        return answers.referral(referral.address, referral.host.address)
     except RookeryError as error:
         log.refused("not-opened", error.refusal, session=session.id, account=record.address)
         return answers.no_open(error.cause)

@@ -6,11 +6,12 @@ from functools import partial
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.dispatch import handle
 from rookery.access.imap.recent import RecentMarks
-from rookery.access.imap.session import Gone, Lost, Services, Session, log
+from rookery.access.imap.session import Gone, Hosts, Lost, Services, Session, log
 from rookery.access.imap.settings import ImapSettings
 from rookery.base.clock import Clock
 from rookery.base.ids import short_id
 from rookery.distribution.auth.authenticator import Authenticator
+from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.net.pump import Ending, Pace, pump
 from rookery.net.stream import Stream
 from rookery.storage.store import Store
@@ -31,9 +32,10 @@ def services(
     settings: ImapSettings,
     clock: Clock,
     tls: ssl.SSLContext | None = None,
+    hosts: Hosts = EVERYTHING_HERE,
 ) -> Services:
     """What all connections share; make one for the process. `tls`: offer STARTTLS with it."""
-    return Services(store, authenticator, settings, clock, tls, RecentMarks())
+    return Services(store, authenticator, settings, clock, tls, RecentMarks(), hosts)
 
 
 async def serve_imap(stream: Stream, shared: Services) -> None:
@@ -47,8 +49,9 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
     engine.send(responses.ok(b"*", "Rookery ready", responses.capability(capabilities(session))))
     try:
         ending = await pump(
-            stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished, pace=Pace()
-        )
+            stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished, pace=Pace(),
+            confirm=session.confirm,
+        )  # fmt: skip
     except (Gone, TimeoutError) as ended:  # TimeoutError: a large answer that nobody takes
         ending = Ending.LOST if isinstance(ended, Gone) else Ending.IDLE
         log.debug("ended", session=session.id, account=session.user, ending=ending.value)

@@ -6,8 +6,9 @@ engine's table (`rookery.wire.imap.grammar`).
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from rookery.access.imap.recent import RecentMarks
 from rookery.access.imap.selected import Selected
@@ -15,9 +16,11 @@ from rookery.access.imap.settings import ImapSettings
 from rookery.access.login import SaslSession
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import AccountId
 from rookery.base.log import logger
 from rookery.distribution.auth.authenticator import Authenticator
 from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.placement.values import Elsewhere, Location
 from rookery.net.stream import Stream
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.staging import Staging
@@ -32,6 +35,25 @@ CHUNK = 64 * 1024  # octets gathered before they are handed to the stream
 log = logger("imap")
 
 
+class Hosts(Protocol):
+    """What sessions ask of placement."""
+
+    async def locate(self, account: AccountId) -> Location: ...
+
+    def may_read(self) -> bool: ...
+
+    async def fresh(self) -> None: ...
+
+
+class Referral(Exception):
+    """Another backend hosts the account of who is logging in."""
+
+    def __init__(self, address: str, host: Elsewhere) -> None:
+        super().__init__(host.backend)
+        self.address = address
+        self.host = host
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What all sessions of a listener share."""
@@ -42,6 +64,7 @@ class Services:
     clock: Clock
     tls: ssl.SSLContext | None
     recents: RecentMarks
+    hosts: Hosts
 
 
 class Gone(Exception):
@@ -152,6 +175,8 @@ class Session:
 
         Raises Gone when nobody is there to be answered, Lost when nothing more may be said.
         """
+        if not self.services.hosts.may_read():
+            await self._known()
         if self.lost:
             raise Lost
         if self.stream.unsent:
@@ -162,13 +187,36 @@ class Session:
             await asyncio.sleep(0)
             self._turn = self.services.clock.monotonic() + TURN
 
+    def confirm(self) -> Awaitable[None] | None:
+        """Before what was said is sent: whether this backend still is the host may have to be asked first.
+
+        Raises Lost, also from what it returns.
+        """
+        if self.lost:
+            raise Lost
+        return None if self.services.hosts.may_read() else self._known()
+
+    async def _known(self) -> None:
+        """Raises Lost when it is not, or cannot be found out."""
+        if self.logged_in and not self.services.hosts.may_read():
+            try:
+                await self.services.hosts.fresh()
+            except RookeryError as error:
+                raise Lost from error
+            if self.lost:
+                raise Lost
+
     # --- login and logout --------------------------------------------------------------------------------------------
 
     async def log_in(self, record: AccountRecord) -> None:
-        """From now on in the authenticated state. Raises RookeryError when the mailbox cannot be opened.
+        """From now on in the authenticated state. Raises RookeryError when the mailbox cannot be opened, Referral when
+        it is opened elsewhere.
 
         TOO_MANY: the account has as many sessions as it may. Whoever holds it open is counted, in all listeners.
         """
+        host = await self.services.hosts.locate(record.account)
+        if isinstance(host, Elsewhere):
+            raise Referral(record.address, host)
         account = await self.services.store.open_account(record.account)
         if account.holders > self.services.settings.sessions:
             account.release()

@@ -227,6 +227,17 @@ def endpoint(default_port: int) -> Kind[Endpoint | None]:
     )
 
 
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+def _name(value: object) -> str:
+    text = _text(value)
+    if not _NAME.fullmatch(text):
+        raise ValueError
+    return text
+
+
+NAME = Kind("name", "a name of letters, digits, dots and hyphens", _name, quote)
 HOST_NAME = Kind("host name", 'a host name such as "mail.example.org"', _host_name, quote)
 LISTEN_ADDRESS = Kind("address", 'an IPv4 or IPv6 address such as "127.0.0.1" or "::"', _listen_address, quote)
 NETWORK = Kind(

@@ -14,6 +14,7 @@ from rookery.base.config.kinds import (
     FLAG,
     HOST_NAME,
     LISTEN_ADDRESS,
+    NAME,
     NAME_SERVER,
     NETWORK,
     PORT,
@@ -193,6 +194,18 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class Directory:
+    """Domains, accounts, aliases, groups, credentials."""
+
+    database: str = setting(
+        TEXT,
+        "",
+        'A PostgreSQL connection string: the directory is kept there, for several nodes; "" keeps it in the site.',
+        restart=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """What a new account gets; an account's own limits are set with `rookery account change`."""
 
@@ -211,6 +224,13 @@ class Queue:
         "Waits between attempts; the last one repeats.",
     )
     deliveries: int = setting(count(1, 10_000), 100, "Remote deliveries at the same time.", restart=True)
+    database: str = setting(
+        TEXT,
+        "",
+        "A PostgreSQL connection string: the queue is kept there, and a node takes over what a dead one had begun;"
+        ' "" keeps it in the site.',
+        restart=True,
+    )
     smarthost: Endpoint | None = setting(
         endpoint(25),
         None,
@@ -237,6 +257,21 @@ class Store:
         DURATION, 1 * DAY, "Octets of an expunged message stay on disk for so long.", restart=True
     )
     keep_removed: float = setting(DURATION, 30 * DAY, "A removed account can be restored for so long.")
+    database: str = setting(
+        TEXT,
+        "",
+        'A PostgreSQL connection string, as "host=db1,db2 dbname=mail passfile=/etc/rookery/pgpass": mail is kept'
+        ' there, and several backends serve it; "" keeps it in the folder of the site.',
+        restart=True,
+    )
+    pool: str = setting(NAME, "main", "The name of the store and of the backends that serve it.", restart=True)
+    backends: tuple[tuple[str, ListenAddress], ...] = setting(
+        table_of(LISTEN_ADDRESS),
+        (),
+        "Backend processes under one `serve`: the name of each, and the address that its listeners take in place of"
+        " listen.addresses. None: one process, named after site.hostname.",
+        restart=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +308,7 @@ class Config:
     lmtp: Lmtp = field(default_factory=Lmtp)
     imap: Imap = field(default_factory=Imap)
     auth: Auth = field(default_factory=Auth)
+    directory: Directory = field(default_factory=Directory)
     quota: Quota = field(default_factory=Quota)
     queue: Queue = field(default_factory=Queue)
     store: Store = field(default_factory=Store)

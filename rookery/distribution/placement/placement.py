@@ -145,6 +145,10 @@ class Placement:
         """Before each reply from memory. Raises UNAVAILABLE: then the session ends."""
         await self.heart.fresh()
 
+    def here(self, account: AccountId) -> bool:
+        """Whether this backend is its host already."""
+        return account in self._held and account not in self._leaving
+
     async def locate(self, account: AccountId) -> Location:
         """Where it is; claims it when nobody hosts it. Raises NOT_FOUND, MOVED, BUSY, UNAVAILABLE."""
         epoch = self._held.get(account)

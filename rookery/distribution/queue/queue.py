@@ -15,7 +15,7 @@ from functools import partial
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.log import logger
-from rookery.distribution.delivery.local import LocalDelivery
+from rookery.distribution.delivery.hosted import Delivery
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict
 from rookery.distribution.delivery.remote import RemoteDelivery
 from rookery.distribution.queue.notices import NoticeSettings, Told, notice
@@ -74,7 +74,7 @@ class Queue:
     def __init__(
         self,
         spool: Spool,
-        local: LocalDelivery,
+        local: Delivery,
         remote: RemoteDelivery,
         resolve: Resolve,
         *,

@@ -7,6 +7,7 @@ from rookery.management.cli import (
     address_commands,
     log_commands,
     node_commands,
+    pool_commands,
     queue_commands,
     site_commands,
 )
@@ -18,4 +19,5 @@ def enter(app: typer.Typer) -> None:
     account_commands.enter(app)
     address_commands.enter(app)
     queue_commands.enter(app)
+    pool_commands.enter(app, account_commands.account)
     log_commands.enter(app)

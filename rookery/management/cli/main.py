@@ -20,7 +20,7 @@ SITE_VARIABLE = "ROOKERY_SITE"
 class Programs:
     """What only the composition root can do. Both return the exit code."""
 
-    serve: Callable[[Path], int]
+    serve: Callable[[Path, str], int]
     demo: Callable[[Path, int], int]
 
 

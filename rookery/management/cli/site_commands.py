@@ -27,10 +27,15 @@ def init(
     write(f"  rookery --site {made.folder} serve")
 
 
-def serve(context: typer.Context) -> None:
+def serve(
+    context: typer.Context,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="NAME", help="Only this one of store.backends, not all of them.")
+    ] = "",
+) -> None:
     """Serve in the foreground until SIGTERM; prints a line `ready` when all listeners serve."""
     given: Context = context.obj
-    raise typer.Exit(given.programs.serve(given.site_folder()))
+    raise typer.Exit(given.programs.serve(given.site_folder(), backend))
 
 
 def demo(

@@ -1,0 +1,104 @@
+"""The backends of this node's pool, and which of them hosts an account."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import account_text
+from rookery.management.operations.registry import operation
+from rookery.storage.hosting import read_host
+
+if TYPE_CHECKING:
+    from rookery.management.parts import Parts
+
+
+class BackendView(msgspec.Struct, frozen=True):
+    """`silence`: seconds without a beat, as seen from the backend that was asked; None when it is not known yet."""
+
+    backend: str
+    pool: str
+    address: str
+    incarnation: int
+    draining: bool
+    silence: float | None
+    accounts: int
+
+
+class HostView(msgspec.Struct, frozen=True):
+    """`backend` is "" while nobody hosts the account; then its next session or delivery decides. In a static pool
+    incarnation and epoch are 0."""
+
+    address: str
+    account: str
+    pool: str
+    backend: str
+    incarnation: int
+    epoch: int
+
+
+class PoolView(msgspec.Struct, frozen=True):
+    """`kind`: dynamic (several backends, PostgreSQL) or static (one backend, a folder). `store`: its id, for life."""
+
+    pool: str
+    kind: str
+    store: str
+    backends: int
+    accounts: int
+
+
+@operation("backend.list", running=True)
+async def list_backends(parts: "Parts") -> list[BackendView]:
+    """Those that live."""
+    return [
+        BackendView(
+            one.backend, parts.config.store.pool, one.address, one.incarnation, one.draining, one.silence,
+            one.accounts if parts.config.store.database else parts.directory.count_accounts(),
+        )
+        for one in await parts.placement.backends()
+    ]  # fmt: skip
+
+
+@operation("backend.drain", running=True)
+async def drain_backend(parts: "Parts") -> int:
+    """Hand every account that is hosted here to the other backends, and take no more; returns of how many."""
+    if not parts.config.store.database:
+        raise RookeryError(
+            Cause.UNSUPPORTED, "a static pool has one backend, and none to take its accounts; stop the node instead"
+        )
+    held = len(parts.placement.hosted())
+    await parts.placement.drain()
+    return held
+
+
+@operation("backend.undrain", running=True)
+async def undrain_backend(parts: "Parts") -> None:
+    parts.placement.undrain()
+
+
+@operation("account.host")
+async def account_host(parts: "Parts", address: str) -> HostView:
+    """Raises RookeryError NOT_FOUND."""
+    record = parts.directory.account(address)
+    if record is None:
+        raise RookeryError(Cause.NOT_FOUND, f"there is no account {address}; see `rookery account list`")
+    pool, name = parts.config.store.pool, account_text(record.account)
+    if not parts.config.store.database:
+        return HostView(record.address, name, pool, parts.backend, 0, 0)
+    with parts.store.read() as reader:
+        found = read_host(reader, record.account)
+    if found is None:
+        raise RookeryError(Cause.NOT_FOUND, f"{address} is in the directory, and has no mailbox in pool {pool}")
+    return HostView(record.address, name, pool, *found)
+
+
+@operation("pool.list")
+async def list_pools(parts: "Parts") -> list[PoolView]:
+    """The pool of this node."""
+    dynamic = bool(parts.config.store.database)
+    return [
+        PoolView(
+            parts.config.store.pool, "dynamic" if dynamic else "static", parts.store.identity.store,
+            len(await parts.placement.backends()), parts.directory.count_accounts(),
+        )
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""What the listeners serve, by name, over the parts of a site; and the queue that delivers."""
+
+import ssl
+from functools import partial
+
+from rookery.access.fullness import Fullness
+from rookery.access.imap.serve import serve_imap
+from rookery.access.imap.serve import services as imap_services
+from rookery.access.imap.settings import ImapSettings
+from rookery.access.lmtp import serve_lmtp
+from rookery.access.smtp import serve_mx
+from rookery.access.submission import serve_submission
+from rookery.base.config import Config
+from rookery.management.mailing import delivery_settings, smtp_settings
+from rookery.management.parts import Parts
+from rookery.net.listener import Serve, contains
+from rookery.net.stream import Stream
+
+
+class Services:
+    """What the listeners serve, by name, over the parts of the site; and the queue that delivers."""
+
+    def __init__(self, parts: Parts, tls: ssl.SSLContext) -> None:
+        self._parts = parts
+        self._tls = tls
+        self._serve: dict[str, Serve] = {}
+        self.reload(parts.config)
+
+    def reload(self, config: Config) -> None:
+        """Take up new settings; sessions that are open keep theirs."""
+        parts, tls = self._parts, self._tls
+        parts.take_up(config)
+        smtp = smtp_settings(config)
+        imap = imap_services(
+            store=parts.store,
+            authenticator=parts.authenticator,
+            settings=imap_settings(config),
+            clock=parts.clock,
+            tls=tls,
+            hosts=parts.placement,
+        )
+        full = Fullness(parts.directory, parts.store, parts.placement)
+        mail = partial(
+            serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
+        )
+        submission = partial(
+            serve_submission,
+            spool=parts.spool,
+            directory=parts.directory,
+            authenticator=parts.authenticator,
+            settings=smtp,
+            clock=parts.clock,
+        )
+        lmtp = partial(
+            serve_lmtp,
+            store=parts.store,
+            directory=parts.directory,
+            settings=smtp,
+            clock=parts.clock,
+            hosts=parts.placement,
+        )
+        self._siblings = partial(lmtp, settings=delivery_settings(config), trusted=True)
+        self._serve = {
+            "smtp": partial(mail, tls=tls),
+            "submission": partial(submission, tls=tls),
+            "submissions": submission,
+            "lmtp": lambda stream: lmtp(stream, allowed=contains(config.lmtp.trusted, stream.peer.address)),
+            "imap": partial(serve_imap, shared=imap),
+            "imaps": partial(serve_imap, shared=imap),
+        }
+
+    async def serve(self, name: str, stream: Stream) -> None:
+        await self._serve[name](stream)
+
+    async def serve_sibling(self, stream: Stream) -> None:
+        """A delivery from another backend's queue."""
+        await self._siblings(stream)
+
+    def start(self) -> None:
+        """Begin to deliver what the queue holds."""
+        self._parts.queue.start()
+
+    async def close(self) -> None:
+        """Stop delivering; what is under way is finished, or left for the next start."""
+        await self._parts.queue.stop()
+
+
+def imap_settings(config: Config) -> ImapSettings:
+    return ImapSettings(
+        idle_timeout=config.imap.idle,
+        login_timeout=config.imap.idle_before_login,
+        sessions=config.imap.sessions,
+        append_limit=config.smtp.message_size,
+    )
