@@ -126,10 +126,10 @@ class _Rows:
         self._keep_refused(tx, batch, refs)
         if not self.emails:
             return
-        tx.insert_many("email", _EMAIL_COLUMNS, self.emails)
-        tx.insert_many("presence", _PRESENCE_COLUMNS, self.presences)
+        tx.insert_later("email", _EMAIL_COLUMNS, self.emails)
+        tx.insert_later("presence", _PRESENCE_COLUMNS, self.presences)
         if self.deliveries:
-            tx.insert_many("delivery", _DELIVERY_COLUMNS, self.deliveries)
+            tx.insert_later("delivery", _DELIVERY_COLUMNS, self.deliveries)
         fresh: list[tuple[Value, ...]] = []
         again: list[tuple[Value, ...]] = []
         for blob, count in self.blobs.items():
@@ -141,7 +141,7 @@ class _Rows:
             else:
                 again.append((blob, before + count))
         if fresh:
-            tx.insert_many("blob", _BLOB_COLUMNS, fresh)
+            tx.insert_later("blob", _BLOB_COLUMNS, fresh)
         if again:
             tx.update_many("blob", ("blob",), ("refs",), again)
 

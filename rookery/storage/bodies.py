@@ -27,7 +27,7 @@ class Blobs(Protocol):
         ...
 
     def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
-        """First statements of the transaction whose rows will name these blobs of the last `put_batch`."""
+        """Last but for counters, in the transaction whose rows name these blobs of the last `put_batch`."""
         ...
 
     def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:

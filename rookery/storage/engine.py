@@ -54,6 +54,12 @@ class Transaction(Reader, Protocol):
         """Insert all rows; an existing key raises, or with `keep_existing` leaves the old row alone."""
         ...
 
+    def insert_later(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
+        """As `insert_many`, before anything else is asked or the transaction ends; what is wrong shows then. For new
+        rows of several tables, once each, that go to a server together.
+        """
+        ...
+
     def update_many(
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
     ) -> None:

@@ -104,11 +104,29 @@ class PostgresReader:
 class PostgresTransaction(PostgresReader):
     """The open write transaction. `number`: what the server calls it, should its commit's answer be lost."""
 
-    __slots__ = ("number",)
+    __slots__ = ("_later", "number")
 
     def __init__(self, database: "PostgresDatabase", connection: Connection, number: str) -> None:
         super().__init__(database, connection)
         self.number = number
+        self._later: list[tuple[str, list[list[Value]]]] = []
+
+    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
+        self._insert_now()
+        return super()._execute(text, values)
+
+    def _insert_now(self) -> None:
+        if self._later:
+            super()._execute(*self.last_insertion())
+
+    def last_insertion(self) -> tuple[str, list[object]]:
+        """What was to be inserted later, as one statement; "" for nothing."""
+        later, self._later = self._later, []
+        if not later:
+            return "", []
+        *texts, last = (text for text, _ in later)
+        parts = ", ".join(f"part{number} AS ({text})" for number, text in enumerate(texts))
+        return f"WITH {parts} {last}" if parts else last, [column for _, columns in later for column in columns]
 
     def run(self, sql: str, *values: Value) -> int:
         return max(0, self._execute(translate(sql), values).rowcount)
@@ -118,9 +136,16 @@ class PostgresTransaction(PostgresReader):
     ) -> None:
         if rows:
             tail = " ON CONFLICT DO NOTHING" if keep_existing else ""
-            names = ", ".join(map(_quoted, columns))
-            text = f"INSERT INTO {table} ({names}) SELECT * FROM {self._source(table, columns)}{tail}"
-            self._execute(text, _columns(rows))
+            self._execute(self._insertion(table, columns) + tail, _columns(rows))
+
+    def _insertion(self, table: str, columns: Sequence[str]) -> str:
+        names = ", ".join(map(_quoted, columns))
+        return f"INSERT INTO {table} ({names}) SELECT * FROM {self._source(table, columns)}"
+
+    def insert_later(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
+        if rows:
+            self._database.types(self, table)
+            self._later.append((self._insertion(table, columns), _columns(rows)))
 
     def update_many(
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
@@ -159,7 +184,9 @@ class PostgresTransaction(PostgresReader):
         self._execute("SAVEPOINT item", ())
         try:
             yield
+            self._insert_now()
         except BaseException:
+            self._later = []
             if self.failure is None:
                 self._execute("ROLLBACK TO SAVEPOINT item", ())
                 self._execute("RELEASE SAVEPOINT item", ())
@@ -272,7 +299,7 @@ class PostgresDatabase:
     def _commit(self, tx: PostgresTransaction) -> None:
         timeline = self.dial.timeline
         try:
-            done = tx.connection.execute("COMMIT").statusmessage
+            done = _committed(tx.connection, *tx.last_insertion())
         except psycopg.Error as error:
             if not tx.connection.closed:
                 self._roll_back(tx.connection)
@@ -384,6 +411,16 @@ class PostgresDatabase:
         with self._lock:
             self._closed = True
         self._forget()
+
+
+def _committed(connection: Connection, text: str, values: Sequence[object]) -> str | None:
+    """The server's word for COMMIT, after a last statement that is sent with it."""
+    if not text:
+        return connection.execute("COMMIT").statusmessage
+    with connection.pipeline():
+        connection.execute(text.encode(), values)
+        commit = connection.execute("COMMIT")
+    return commit.statusmessage
 
 
 def _quoted(name: str) -> str:

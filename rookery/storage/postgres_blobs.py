@@ -107,7 +107,7 @@ class PostgresBlobs:
             staged = self._ready.get(blob)
             if staged is not None:
                 rows += _parts(blob, staged)
-        tx.insert_many("body", _COLUMNS, rows)
+        tx.insert_later("body", _COLUMNS, rows)
 
     def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
         tx.delete_many("body", ("blob",), [(blob,) for blob in blobs])

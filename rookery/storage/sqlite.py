@@ -147,6 +147,9 @@ class SqliteTransaction(AloneTransaction, SqliteReader):
             self._execute(_insertion(table, names, count, keep_existing), flat)
             start += count
 
+    def insert_later(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
+        self.insert_many(table, columns, rows)
+
     def update_many(
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
     ) -> None:

@@ -323,12 +323,12 @@ class Writer:
     def _together(self, items: list[_Waiting], places: Places) -> object:
         with self.database.write() as tx, self._gate.turn:  # the commit is after the turn
             self._batching.begin(tx, places, [item.argument for item in items])
-            if places and self.blobs is not None:
-                self.blobs.write(tx, list(places))
             for rule, group in _by_rule(items):
                 results = rule.apply(tx, [item.argument for item in group])
                 for item, result in zip(group, results, strict=True):
                     item.result = result
+            if places and self.blobs is not None:
+                self.blobs.write(tx, list(places))
             made = self._batching.finish(tx)
         self._batching.durable()
         return made
@@ -343,9 +343,9 @@ class Writer:
                 try:
                     with tx.savepoint():
                         self._batching.begin(tx, own, [item.argument])
+                        item.result = item.rule.apply(tx, [item.argument])[0]
                         if own and self.blobs is not None:
                             self.blobs.write(tx, list(own))
-                        item.result = item.rule.apply(tx, [item.argument])[0]
                         done = self._batching.finish(tx)
                     made.append(done)
                 except EngineFailed:

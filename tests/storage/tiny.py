@@ -39,6 +39,9 @@ class TinyTransaction(AloneTransaction):
         for row in rows:
             self.rows(f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", *row)
 
+    def insert_later(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
+        self.insert_many(table, columns, rows)
+
     def update_many(
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
     ) -> None:
