@@ -35,7 +35,8 @@ class Account:
 @dataclass
 class MemoryPool:
     """`down`: nothing reaches it. `unheard`: names of calls that are carried out, and whose answer is lost, once.
-    `locked`: accounts whose rows somebody keeps. `claims`: the groups that were asked for. `meanwhile`: called in the middle of the next claim.
+    `locked`: accounts whose rows somebody keeps. `claims`: the groups that were asked for. `meanwhile`: called in the
+    middle of the next claim.
     """
 
     timeline: str = "one/1"
