@@ -5,7 +5,7 @@ Mail is a list of UIDs an account: a host remembers what it has read and written
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -36,12 +36,16 @@ class World:
         self.paused_until = 0.0
         self.parted: set[frozenset[str]] = set()
         self.broken: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self.machines = [Machine(self, f"m{n}") for n in range(backends)]
         self.writes = self.reads = self.stale = self.deaths = 0
 
     @property
     def now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def aside(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
 
     def must(self, holds: bool, what: str) -> None:
         if not holds:
@@ -116,8 +120,10 @@ class Machine:
     # time and the network
 
     async def running(self) -> None:
-        while self.world.now < self.frozen_until:
-            await asyncio.sleep(self.frozen_until - self.world.now)
+        left = self.frozen_until - self.world.now
+        if left > 0:
+            await asyncio.sleep(left)
+            await self.running()  # frozen again meanwhile
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(max(seconds, 0.001))
@@ -165,7 +171,7 @@ class Machine:
                 continue
 
     async def _session(self, account: AccountId) -> None:
-        random, world = self.world.random, self.world
+        random = self.world.random
         if not isinstance(await self.placement.locate(account), Here):
             return
         if account not in self.memory:

@@ -1,6 +1,7 @@
 """The placement code among random faults, in virtual time. A seed that fails fails again."""
 
 import asyncio
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -34,16 +35,16 @@ def _fault(world: World, random: Random) -> None:
     until = world.now + seconds
     kind = random.choice(["freeze", "cut", "part", "crash", "pause", "lose", "stuck", "promote", "drain"])
     if kind == "part":
-        asyncio.ensure_future(_part(world, machine, other, seconds))
+        world.aside(_part(world, machine, other, seconds))
     elif kind == "pause":
         world.paused_until = max(world.paused_until, until)
     elif kind == "promote":
         world.pool.timeline = f"one/{world.now}"
         world.note()
     elif kind == "drain" and machine.alive:
-        asyncio.ensure_future(_drain(machine, seconds))
+        world.aside(_drain(machine, seconds))
     elif kind == "crash" and machine.alive:
-        asyncio.ensure_future(machine.crash(seconds))
+        world.aside(machine.crash(seconds))
     else:
         machine.ill(seconds)
         if kind == "freeze":
@@ -89,8 +90,11 @@ async def _life(seed: int, backends: int, accounts: int) -> World:
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
-    logger("placement").level = Level.ERROR
+def quiet() -> Iterator[None]:
+    log = logger("placement")
+    before, log.level = log.level, Level.ERROR
+    yield
+    log.level = before
 
 
 def _promises_hold(seed: int) -> None:
