@@ -35,10 +35,11 @@ from rookery.management.operations.registry import Operation, load_all
 from rookery.management.operations.status import health, queue_figures
 from rookery.management.parts import Parts
 from rookery.management.privileges import allow_open_files, become, must_become
+from rookery.management.release import Releases
 from rookery.management.services import Services
 from rookery.management.siblings import Siblings
 from rookery.management.site import Site, open_site
-from rookery.management.supervisor import supervise
+from rookery.management.supervisor import orphaned, supervise
 from rookery.management.takeover import take_over_dead
 from rookery.net.limits import ConnectionLimits, Total
 from rookery.net.listener import Listener, listen
@@ -108,6 +109,7 @@ class Node:
             services.start()
             self._handle_signals(parts)
             self._spawn(self._maintain(parts))
+            self._spawn(orphaned(self._stopping.set))
             stack.push_async_callback(self._end_tasks)
             if before_ready is not None:
                 await before_ready(parts)
@@ -141,6 +143,7 @@ class Node:
         siblings = Siblings(lmtp_socket(self.site, parts.backend), services.serve_sibling)
         await siblings.start()
         stack.push_async_callback(siblings.close)
+        self._spawn(Releases(parts.placement, parts.store.in_use, parts.clock).run())
         if self.config.queue.database:
             self._spawn(take_over_dead(parts))
 

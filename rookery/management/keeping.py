@@ -1,7 +1,7 @@
 """Opens what keeps a node's data: mail, directory and queue, each in the folder of the site or on PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Protocol
@@ -55,13 +55,16 @@ async def open_mail(
     config: Config,
     backend: str,
     *,
+    settle: Callable[[AccountId], Awaitable[None]],
     clock: Clock,
     gate: Gate,
     settings: StoreSettings,
     observe: Observe,
     opened: AsyncExitStack,
 ) -> tuple[Store, Placing]:
-    """The mail store, and who hosts what of it. `opened` closes both."""
+    """The mail store, and who hosts what of it. `settle`: wait until nothing is under way for an account that is to
+    be given away. `opened` closes both.
+    """
     random = pooled(system_random)
     address = backend_address(config, backend)
     if not config.store.database:
@@ -96,7 +99,7 @@ async def open_mail(
     )
     made.append(store)
     opened.push_async_callback(store.close)
-    placement.attach(store)
+    placement.attach(store, settle)
     placement.start()
     opened.push_async_callback(placement.close)
     return store, placement

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from rookery.access.underway import UnderWay
 from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
@@ -88,6 +89,7 @@ class Parts:
     store: Store
     backend: str
     placement: Placing
+    underway: UnderWay
     delivery_ids: DeliveryIds
     spool: Spool
     queue: Queue
@@ -107,10 +109,18 @@ class Parts:
         name = backend or config.site.hostname
         clock, gate = clock or SystemClock(), gate or Gate()
         async with AsyncExitStack() as opened:
+            underway = UnderWay()
             store, placement = await open_mail(
-                site, config, name, clock=clock, gate=gate, settings=store_settings(config), observe=_observe,
+                site,
+                config,
+                name,
+                settle=underway.ended,
+                clock=clock,
+                gate=gate,
+                settings=store_settings(config),
+                observe=_observe,
                 opened=opened,
-            )  # fmt: skip
+            )
             spool = await open_queue(site, config, name, clock=clock, gate=gate)
             opened.push_async_callback(spool.close)
             hasher = Hasher(config.auth.threads)
@@ -135,6 +145,7 @@ class Parts:
                 store=store,
                 backend=name,
                 placement=placement,
+                underway=underway,
                 delivery_ids=delivery_ids,
                 spool=spool,
                 queue=queue,

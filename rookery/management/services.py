@@ -38,6 +38,7 @@ class Services:
             clock=parts.clock,
             tls=tls,
             hosts=parts.placement,
+            underway=parts.underway,
         )
         full = Fullness(parts.directory, parts.store, parts.placement)
         mail = partial(

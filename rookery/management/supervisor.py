@@ -5,6 +5,7 @@ all have. Its standard input is a pipe of the supervisor's: when that ends, what
 """
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from rookery.management.site import Site
 SOON, LATE = 0.1, 5.0  # seconds until a backend that died is started again: at first, at most
 STEADY = 10.0  # seconds after which one that runs is believed to be well
 STOPPING = 15.0  # seconds beyond the time for draining until a backend that does not stop is killed
+
+SUPERVISED = "ROOKERY_SUPERVISED"  # in the environment of a backend: the end of its standard input is its own
 
 _log = logger("supervisor")
 
@@ -41,7 +44,10 @@ class _Backend:
         loop = asyncio.get_running_loop()
         while not self._stopping:
             process = self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={**os.environ, SUPERVISED: "1"},
             )
             began = loop.time()
             if self._stopping:  # meanwhile
@@ -123,6 +129,17 @@ class Supervisor:
         for task in late:
             task.cancel()
         await asyncio.wait(running)
+
+
+async def orphaned(stop: Callable[[], None]) -> None:
+    """In a supervised backend: `stop` when the supervisor is gone, however it ended."""
+    if not os.environ.get(SUPERVISED):
+        return
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+    stop()
 
 
 def supervise(site: Site, config: Config) -> int:

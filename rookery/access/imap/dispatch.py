@@ -72,6 +72,8 @@ def handle(session: Session, event: Event) -> Awaitable[None] | None:
     if isinstance(event, Request):
         handler = _AT_ONCE.get(type(event.command))
         if handler is None:
+            if session.logged_in:
+                return _run_for(session, event)
             return _run(session, event)
         try:
             line = handler(session, event.command)
@@ -94,6 +96,11 @@ def handle(session: Session, event: Event) -> Awaitable[None] | None:
     else:
         assert isinstance(event, LiteralEnd)  # the end of the command is what counts
     return None
+
+
+async def _run_for(session: Session, request: Request) -> None:
+    with session.services.underway.of(session.account.account):
+        await _run(session, request)
 
 
 async def _run(session: Session, request: Request) -> None:

@@ -8,6 +8,7 @@ from rookery.access.imap.dispatch import handle
 from rookery.access.imap.recent import RecentMarks
 from rookery.access.imap.session import Gone, Hosts, Lost, Services, Session, log
 from rookery.access.imap.settings import ImapSettings
+from rookery.access.underway import UnderWay
 from rookery.base.clock import Clock
 from rookery.base.ids import short_id
 from rookery.distribution.auth.authenticator import Authenticator
@@ -33,9 +34,10 @@ def services(
     clock: Clock,
     tls: ssl.SSLContext | None = None,
     hosts: Hosts = EVERYTHING_HERE,
+    underway: UnderWay | None = None,
 ) -> Services:
     """What all connections share; make one for the process. `tls`: offer STARTTLS with it."""
-    return Services(store, authenticator, settings, clock, tls, RecentMarks(), hosts)
+    return Services(store, authenticator, settings, clock, tls, RecentMarks(), hosts, underway or UnderWay())
 
 
 async def serve_imap(stream: Stream, shared: Services) -> None:

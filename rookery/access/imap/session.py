@@ -14,6 +14,7 @@ from rookery.access.imap.recent import RecentMarks
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.settings import ImapSettings
 from rookery.access.login import SaslSession
+from rookery.access.underway import UnderWay
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
@@ -65,6 +66,7 @@ class Services:
     tls: ssl.SSLContext | None
     recents: RecentMarks
     hosts: Hosts
+    underway: UnderWay
 
 
 class Gone(Exception):
