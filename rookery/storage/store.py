@@ -255,6 +255,10 @@ class Store:
         if found is not None:
             found.lose()
 
+    def in_memory(self, account: AccountId) -> bool:
+        """Sessions have it open, had it open lately, or are about to."""
+        return account in self._open or account in self._opening
+
     def drop_all(self) -> None:
         for account in [*self._opening, *self._open]:
             self.drop_account(account)

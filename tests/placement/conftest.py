@@ -1,5 +1,6 @@
 """Pools to place accounts in: in memory, and on PostgreSQL where its binaries can be had."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -128,6 +129,7 @@ class Moments:
 
     async def pause(self, seconds: float) -> None:
         self.at += seconds
+        await asyncio.sleep(0)
 
 
 def numbered(first: int) -> Callable[[int], bytes]:

@@ -117,6 +117,9 @@ class Machine:
     def drop_all(self) -> None:
         self.memory.clear()
 
+    def in_memory(self, account: AccountId) -> bool:
+        return account in self.memory
+
     # time and the network
 
     async def running(self) -> None:

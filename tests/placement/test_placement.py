@@ -8,12 +8,13 @@ import pytest
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.distribution.placement import placement as module
-from rookery.distribution.placement.heartbeat import Surroundings
+from rookery.distribution.placement.heartbeat import ALONE, Surroundings
 from rookery.distribution.placement.placement import GROUP, Placement
 from rookery.distribution.placement.static import StaticPlacement
-from rookery.distribution.placement.values import Elsewhere, Here, Location, Pool
+from rookery.distribution.placement.values import Answer, Elsewhere, Here, Location, Pool
 from rookery.storage.schema import REMOVED
 from tests.placement.conftest import MemoryPlace, Moments, Place, account_id, numbered
+from tests.placement.virtual import run
 
 
 class Sessions:
@@ -22,12 +23,16 @@ class Sessions:
     def __init__(self) -> None:
         self.dropped: list[AccountId] = []
         self.all = 0
+        self.open: set[AccountId] = set()
 
     def drop_account(self, account: AccountId) -> None:
         self.dropped.append(account)
 
     def drop_all(self) -> None:
         self.all += 1
+
+    def in_memory(self, account: AccountId) -> bool:
+        return account in self.open
 
 
 class Backend:
@@ -267,13 +272,6 @@ class TestClaims:
                 await one.locate(account)
             assert caught.value.cause is cause
 
-    async def test_it_claims_by_itself_as_soon_as_it_is_registered(self, here: MemoryPlace, moments: Moments) -> None:
-        (account,) = here.add(1)
-        backend = Backend(here.open(), "b", 20, moments)
-        backend.placement.start()
-        assert await backend.placement.locate(account) == Here(1)
-        await backend.placement.close()
-
 
 class TestLosing:
     async def test_what_the_fence_finds_is_dropped(self, here: MemoryPlace, one: Backend) -> None:
@@ -319,6 +317,25 @@ class TestLosing:
             await asyncio.sleep(0)
         assert await asked == Here(2)
 
+    async def test_what_nobody_asks_for_is_released(self, here: MemoryPlace, one: Backend, moments: Moments) -> None:
+        idle, opened, asked = accounts = here.add(3)
+        await one.locate(*accounts)
+        one.sessions.open = {opened}
+        moments.at += module.IDLE - 1
+        await one.locate(asked)
+        await one.placement.release_idle()
+        assert len(one.placement.hosted()) == 3
+        moments.at += 1
+        await one.placement.release_idle()
+        assert one.sessions.dropped == [idle]
+        one.sessions.open.clear()
+        moments.at += module.IDLE - 2
+        await one.placement.release_idle()
+        assert set(one.placement.hosted()) == {opened, asked}
+        moments.at += 2
+        await one.placement.release_idle()
+        assert one.placement.hosted() == {}
+
     async def test_a_release_that_nobody_hears_of_leaves_it_to_this_host(self, here: MemoryPlace, one: Backend) -> None:
         (account,) = here.add(1)
         await one.epoch(account)
@@ -334,3 +351,67 @@ async def test_in_a_static_pool_everything_is_here() -> None:
     await placement.fresh()
     assert placement.may_read()
     assert await placement.locate(account_id(1)) == Here(0)
+
+
+class TestByThemselves:
+    """Everything runs, in virtual time; answers of the database take none."""
+
+    def _backend(self, here: MemoryPlace, name: str, first: int, probe: bool = True) -> Placement:
+        async def answers(address: str) -> bool:
+            return probe
+
+        around = Surroundings(now=asyncio.get_running_loop().time, probe=answers)
+        made = Placement(
+            here.open(), backend=name, address=f"{name}:993", around=around, random=numbered(first)
+        )  # fmt: skip
+        made.start()
+        return made
+
+    @pytest.mark.parametrize(("probe", "seconds"), [(True, 1.2), (False, 0.8)])
+    def test_how_long_an_account_of_a_killed_host_waits(self, here: MemoryPlace, probe: bool, seconds: float) -> None:
+        async def life() -> float:
+            (account,) = here.add(1)
+            host, other = (self._backend(here, name, first, probe) for name, first in (("a", 10), ("b", 20)))
+            assert await host.locate(account) == Here(1)
+            await asyncio.sleep(1.05)
+            for task in host._tasks:
+                task.cancel()
+            killed = asyncio.get_running_loop().time()
+            for _ in range(200):
+                if await other.locate(account) == Here(2):
+                    break
+                await asyncio.sleep(0.01)
+            took = asyncio.get_running_loop().time() - killed
+            await other.close()
+            return took
+
+        assert run(life()) <= seconds + 0.06
+
+    def test_a_database_that_hangs_keeps_nobody(self, here: MemoryPlace) -> None:
+        async def life() -> None:
+            (account,) = here.add(1)
+            placement, sessions = self._backend(here, "a", 10), Sessions()
+            placement.attach(sessions)
+            await placement.locate(account)
+            goes_on = asyncio.Event()
+            beat = here.pool.beat
+
+            async def hangs(incarnation: int, draining: bool) -> Answer:
+                await goes_on.wait()
+                return await beat(incarnation, draining)
+
+            here.pool.beat = hangs  # type: ignore[method-assign]
+            await asyncio.sleep(ALONE - 2.0)
+            assert not placement.may_read()
+            with pytest.raises(RookeryError):
+                await placement.fresh()
+            assert sessions.all == 0
+            await asyncio.sleep(2.0)
+            assert sessions.all == 1
+            goes_on.set()
+            assert await placement.locate(account) == Here(2)
+            await placement.fresh()
+            assert placement.timeline == "one/1"
+            await placement.close()
+
+        run(life())

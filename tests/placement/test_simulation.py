@@ -82,7 +82,6 @@ async def _life(seed: int, backends: int, accounts: int) -> World:
         await machine.placement.close()
     assert not failed
     assert not world.broken
-    await asyncio.sleep(100.0)  # what still sleeps
     for account, uids in world.acknowledged.items():
         assert set(uids) <= set(world.mail[account])
         assert world.mail[account] == sorted(set(world.mail[account]))

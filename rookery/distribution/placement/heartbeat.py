@@ -121,8 +121,9 @@ class Heartbeat:
                 self._waiting.remove(future)
 
     def _confirm(self, sent: float) -> None:
-        self._confirmed, self._alone = sent, False
+        self._confirmed = sent
         if self.may_read():  # an answer that came late says nothing of now
+            self._alone = False
             self._wake(None)
 
     def _wake(self, error: RookeryError | None) -> None:

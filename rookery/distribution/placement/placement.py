@@ -11,7 +11,7 @@ the claim is sent again: the row may name an incarnation that is over.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 
 from rookery.base.errors import Cause, Refusal, RookeryError
@@ -25,6 +25,8 @@ GROUP = 64  # accounts claimed by one statement, and at once
 WAITING = 10_000  # accounts that wait to be claimed; more are refused
 PATIENCE = 5.0  # seconds for an account to be found or claimed
 AGAIN = 0.05  # seconds between two attempts
+IDLE = 300.0  # seconds without anybody asking for an account, until it is released
+TIDY = 10.0  # seconds between two looks for such
 
 log = logger("placement")
 
@@ -38,6 +40,16 @@ class Opened(Protocol):
         """Its sessions end, claiming nothing; what is under way for it is not answered."""
 
     def drop_all(self) -> None: ...
+
+    def in_memory(self, account: AccountId) -> bool: ...
+
+
+class _Held:
+    __slots__ = ("asked", "epoch")
+
+    def __init__(self, epoch: int, asked: float) -> None:
+        self.epoch = epoch
+        self.asked = asked  # for the last time, when
 
 
 async def _nothing(account: AccountId) -> None:
@@ -65,11 +77,11 @@ class Placement:
             pool, around, backend=backend, address=address, random=random, lost=self._drop_all, registered=self._lives
         )
         self._pool = pool
-        self._pause = around.pause
+        self._now, self._pause = around.now, around.pause
         self._renamed = renamed
         self._opened: Opened | None = None
         self._settle: Callable[[AccountId], Awaitable[None]] = _nothing
-        self._held: dict[AccountId, int] = {}  # epochs
+        self._held: dict[AccountId, _Held] = {}  # the one that was not asked for for longest first
         self._asked: dict[AccountId, Waiting] = {}
         self._leaving: dict[AccountId, asyncio.Future[None]] = {}
         self._claiming = False  # a claim is on its way
@@ -85,7 +97,7 @@ class Placement:
 
     def start(self) -> None:
         """Registers as soon as the database can be reached."""
-        self._tasks = [asyncio.ensure_future(self.heart.run()), asyncio.ensure_future(self._claim_all())]
+        self._tasks = [asyncio.ensure_future(work) for work in (self.heart.run(), self._claim_all(), self._tidy())]
 
     async def close(self) -> None:
         """The accounts may be claimed by others at once."""
@@ -117,7 +129,8 @@ class Placement:
     # --- what the fence asks and tells (storage/fence.py, Hosting) --------------------------------------------------
 
     def epoch(self, account: AccountId) -> int | None:
-        return self._held.get(account)
+        held = self._held.get(account)
+        return held.epoch if held is not None else None
 
     def fenced(self, accounts: Collection[AccountId]) -> None:
         self._drop(accounts, "fenced")
@@ -151,9 +164,8 @@ class Placement:
 
     async def locate(self, account: AccountId) -> Location:
         """Where it is; claims it when nobody hosts it. Raises NOT_FOUND, MOVED, BUSY, UNAVAILABLE."""
-        epoch = self._held.get(account)
-        if epoch is not None and account not in self._leaving:
-            return Here(epoch)
+        if self.here(account):
+            return self._again(account)
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._locate(account)
@@ -167,14 +179,18 @@ class Placement:
             if leaving is not None:
                 await asyncio.shield(leaving)
                 continue
-            epoch = self._held.get(account)
-            if epoch is not None:
-                return Here(epoch)
+            if self.here(account):
+                return self._again(account)
             found = await asyncio.shield(self._ask(account))
             if isinstance(found, Refusal):
                 raise RookeryError(found.cause, found.what)
             if isinstance(found, Elsewhere):
                 return found
+
+    def _again(self, account: AccountId) -> Here:
+        held = self._held[account] = self._held.pop(account)
+        held.asked = self._now()
+        return Here(held.epoch)
 
     def _ask(self, account: AccountId) -> Waiting:
         asked = self._asked.get(account)
@@ -230,7 +246,7 @@ class Placement:
         for account, found in claimed.found.items():
             answer = self._successor() if isinstance(found, Nobody) else found
             if isinstance(answer, Here):
-                self._held[account] = answer.epoch
+                self._held[account] = _Held(answer.epoch, self._now())
             elif self._is_for_now(answer):
                 again = self._asked.pop(account, None)
                 if again is not None:
@@ -263,24 +279,39 @@ class Placement:
         if leaving is not None:
             await asyncio.shield(leaving)
             return
-        epoch = self._held.get(account)
-        if epoch is None:
+        held = self._held.get(account)
+        if held is None:
             return
         leaving = self._leaving[account] = asyncio.get_running_loop().create_future()
         try:
             await self._settle(account)
-            if self._held.get(account) != epoch:
+            if self._held.get(account) is not held:
                 return
             del self._held[account]
             if self._opened is not None:
                 self._opened.drop_account(account)
             if self.heart.me is not None:
-                await self._pool.release(self.heart.me.incarnation, account, epoch)
+                await self._pool.release(self.heart.me.incarnation, account, held.epoch)
         except RookeryError as error:
             log.info("release-failed", account=account_text(account), cause=error.cause.value, what=error.what)
         finally:
             del self._leaving[account]
             leaving.set_result(None)
+
+    async def release_idle(self) -> None:
+        """After a rolling restart accounts so return to where they are asked for first."""
+        idle = list(takewhile(lambda account: self._now() - self._held[account].asked >= IDLE, self._held))
+        for account in idle:
+            if self._opened is not None and self._opened.in_memory(account):
+                if self.here(account):
+                    self._again(account)
+            else:
+                await self.release(account)
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._pause(TIDY)
+            await self.release_idle()
 
     async def drain(self) -> None:
         """Account by account to the others; none is claimed until `undrain`."""
@@ -298,7 +329,7 @@ class Placement:
 
     def hosted(self) -> dict[AccountId, int]:
         """The accounts held here, with their epochs."""
-        return dict(self._held)
+        return {account: held.epoch for account, held in self._held.items()}
 
     async def backends(self) -> list[Backend]:
         """The living ones, in order of their names. Raises UNAVAILABLE."""
