@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import captured
+from tests.access.hosts import THERE, Hosts
 from tests.access.smtp.world import MESSAGE, Peer, World
 
 
@@ -131,3 +133,20 @@ async def test_too_many_recipients_are_put_off(world: World) -> None:
     world.settings = replace(world.settings, recipients=2)
     client = await world.lmtp()
     assert await client.say("MAIL FROM:<>\n" + "RCPT TO:<bob@d.test>\n" * 3, 4) == [250, 250, 250, 452]
+
+
+async def test_what_another_backend_hosts_is_not_taken(world: World) -> None:
+    hosts = Hosts()
+    hosts.away[world.account_id("bob")] = THERE
+    client = await world.lmtp(hosts=hosts)
+    assert await client.send("<alice@d.test>") == ["250 2.0.0 Delivered"]
+    assert await client.say("MAIL FROM:<>\nRCPT TO:<bob@d.test>\n", 2) == [250, 451]
+
+
+async def test_what_nobody_hosts_is_claimed_first(world: World) -> None:
+    hosts = Hosts()
+    hosts.held = False
+    client = await world.lmtp(hosts=hosts)
+    assert await client.send("<alice@d.test>") == ["250 2.0.0 Delivered"]
+    hosts.away[world.account_id("bob")] = RookeryError(Cause.UNAVAILABLE, "the database is away")
+    assert await client.say("MAIL FROM:<>\nRCPT TO:<bob@d.test>\n", 2) == [250, 451]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rookery.access.conversation import SmtpSettings
 from rookery.access.fullness import Fullness
-from rookery.access.lmtp import serve_lmtp
+from rookery.access.lmtp import Hosts, serve_lmtp
 from rookery.access.smtp import serve_mx
 from rookery.access.submission import serve_submission
 from rookery.base.clock import ManualClock
-from rookery.base.ids import system_random
+from rookery.base.ids import AccountId, system_random
 from rookery.base.numberset import NumberSet
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
@@ -21,6 +21,7 @@ from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory, DirectorySettings
 from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.values import Plain
+from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool
 from rookery.distribution.spool.values import Claimed
@@ -161,11 +162,18 @@ class World:
             assert await client.say(b"AUTH PLAIN " + plain(login) + b"\r\n") == [235]
         return client
 
-    async def lmtp(self, *, trusted: bool = False, allowed: bool = True, peer: Peer = HERE) -> Client:
+    def account_id(self, name: str) -> AccountId:
+        record = self.directory.account(f"{name}@{DOMAIN}")
+        assert record is not None
+        return record.account
+
+    async def lmtp(
+        self, *, trusted: bool = False, allowed: bool = True, peer: Peer = HERE, hosts: Hosts = EVERYTHING_HERE
+    ) -> Client:
         client = await self._connect(
             lambda stream: serve_lmtp(
                 stream, store=self.store, directory=self.directory, settings=self.settings, clock=self.clock,
-                trusted=trusted, allowed=allowed,
+                trusted=trusted, allowed=allowed, hosts=hosts,
             ),
             peer,
         )  # fmt: skip
