@@ -43,7 +43,7 @@ HOSTING: tuple[str, ...] = (
 )
 
 # 2 and 3 are taken here: the store's own migrations go on at 4, on every engine
-SHARED_MIGRATIONS = (*MIGRATIONS, body_tables(2), Migration(3, HOSTING))
+SHARED_MIGRATIONS = (*MIGRATIONS, body_tables(2), Migration(3, (*HOSTING, "DROP INDEX blob_segment")))
 
 
 def fence(columns: Sequence[str], lock: str = "SHARE") -> str:

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from rookery.base.clock import Clock
@@ -133,6 +134,8 @@ class Writer:
         self.database = database
         self.blobs = blobs
         self._gate = gate
+        # Between two answers of a server the loop may well work.
+        self._turn: AbstractContextManager[object] = nullcontext() if database.shared else gate.turn
         self._limit = limit_bytes
         self._clock = clock
         self._batching: Batching = batching or Plain()
@@ -321,7 +324,7 @@ class Writer:
         return self._one_by_one(items, places)
 
     def _together(self, items: list[_Waiting], places: Places) -> object:
-        with self.database.write() as tx, self._gate.turn:  # the commit is after the turn
+        with self.database.write() as tx, self._turn:  # the commit is after the turn
             self._batching.begin(tx, places, [item.argument for item in items])
             for rule, group in _by_rule(items):
                 results = rule.apply(tx, [item.argument for item in group])
