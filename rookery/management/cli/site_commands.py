@@ -16,11 +16,22 @@ def init(
     port_offset: Annotated[
         int, typer.Option("--port-offset", help="Added to the standard ports.", min=0, max=55_000)
     ] = 0,
+    database: Annotated[
+        str,
+        typer.Option("--database", metavar="URI", help="Keep mail, directory and queue in this PostgreSQL database."),
+    ] = "",
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backend", metavar="NAME=ADDRESS", help="A backend of that database on this machine; may be repeated."
+        ),
+    ] = None,
 ) -> None:
-    """Make a new site: settings, a self-signed certificate, an empty store and the domain."""
-    from rookery.management.operations.init import initialise
+    """Make a new site: settings, a self-signed certificate, an empty store and the domain; or one more of a pool."""
+    from rookery.management.operations.init import initialise, pool_settings
 
-    made = initialise(folder, domain=domain, hostname=hostname, port_offset=port_offset)
+    settings = pool_settings(database, backend or [])
+    made = initialise(folder, domain=domain, hostname=hostname, port_offset=port_offset, settings=settings)
     config, _ = made.load()
     write(f"The site is in {made.folder}. Next:")
     write(f"  rookery --site {made.folder} account add NAME@{config.site.domain} --password-file -")

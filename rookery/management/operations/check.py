@@ -2,6 +2,7 @@
 
 import datetime
 import pwd
+from ipaddress import ip_address
 from pathlib import Path
 
 from rookery.base.config import Config, Problem
@@ -20,7 +21,30 @@ def check_site(folder: Path, *, now: float) -> list[Problem]:
     config, problems = site.load()
     problems += check_settings(site, config)
     problems += check_tls(site, config, now)
+    problems += check_databases(site, config)
     return problems
+
+
+def check_databases(site: Site, config: Config) -> list[Problem]:
+    """What the servers say of themselves; asked by the command only, for a node may start before its database."""
+    keys = {key: getattr(config, key).database for key in ("store", "directory", "queue")}
+    found: dict[str, tuple[str, ...]] = {}
+    for section, uri in keys.items():
+        if uri:
+            found[uri] = (*found.get(uri, ()), f"{section}.database")
+    if not found:
+        return []
+    from rookery.management.operations.database import examine  # needs a database client
+
+    lines = line_numbers(site.config_file.read_text(encoding="utf-8"))
+    return [
+        Problem(
+            str(site.config_file), lines.get(sharing[0], 0), ", ".join(sharing), one.found, f"expected {one.expected}",
+            one.warning,
+        )
+        for uri, sharing in found.items()
+        for one in examine(uri)
+    ]  # fmt: skip
 
 
 def check_tls(site: Site, config: Config, now: float) -> list[Problem]:
@@ -53,11 +77,34 @@ def check_settings(site: Site, config: Config) -> list[Problem]:
     if limits.before_login > limits.connections_per_address:
         most = f"at most limits.connections_per_address, {limits.connections_per_address}"
         found.append(("limits.before_login", str(limits.before_login), most))
+    found += _pool_problems(config)
     lines = line_numbers(site.config_file.read_text(encoding="utf-8")) if found else {}
     return [
         Problem(str(site.config_file), lines.get(key, 0), key, shown, f"expected {expected}")
         for key, shown, expected in found
     ]
+
+
+def _pool_problems(config: Config) -> list[tuple[str, str, str]]:
+    """key, found, expected"""
+    backends = config.store.backends
+    found = []
+    if config.store.database:
+        reached = backends or ((config.site.hostname, config.listen.addresses[0]),)
+        key = "store.backends" if backends else "listen.addresses"
+        for name, address in reached:
+            if ip_address(address).is_unspecified:
+                found.append((key, f"{address} of {name}", "an address by which clients and other backends reach it"))
+    if not backends:
+        return found
+    for section in ("store", "directory", "queue"):
+        if not getattr(config, section).database:
+            found.append((f"{section}.database", '""', "a database: the backends of store.backends share it"))
+    addresses = [address for _, address in backends]
+    for address in sorted({one for one in addresses if addresses.count(one) > 1}):
+        names = ", ".join(name for name, one in backends if one == address)
+        found.append(("store.backends", f"{address} of {names}", "an address of its own for each"))
+    return found
 
 
 def _is_user(name: str) -> bool:
