@@ -17,6 +17,7 @@ from bench.loads import imap, mail
 from bench.peers.base import Missing, Server, resident
 from bench.peers.dovecot import Dovecot
 from bench.peers.postfix import Postfix
+from bench.peers.postgresql import PostgreSQL
 from bench.peers.rookery import Rookery
 from bench.report import Figure
 
@@ -32,9 +33,22 @@ class Plan:
 
 
 @dataclass
+class Shared:
+    """Rookery with everything on PostgreSQL."""
+
+    rookery: Rookery
+    postgresql: PostgreSQL
+
+    def stop(self) -> None:
+        self.rookery.stop()
+        self.postgresql.stop()
+
+
+@dataclass
 class Bench:
     plan: Plan
     rookery: Rookery
+    shared: "Shared | None"
     dovecot: Dovecot | None
     postfix: Postfix | None
     wanted: set[str]
@@ -46,6 +60,7 @@ class Bench:
         measure: Callable[[Server], float],
         peer: Server | None,
         *,
+        own: Rookery | None = None,
         target: float | None = None,
         less_is_better: bool = False,
     ) -> list[Figure]:
@@ -55,7 +70,7 @@ class Bench:
         ours: list[float] = []
         theirs: list[float] = []
         for _ in range(self.plan.rounds):
-            ours.append(measure(self.rookery))
+            ours.append(measure(own or self.rookery))
             if peer is not None:
                 theirs.append(measure(peer))
         print(f"  {name}: {ours[-1]:,.1f} / {theirs[-1] if theirs else float('nan'):,.1f} {unit}", flush=True)
@@ -77,6 +92,15 @@ def delivery(bench: Bench) -> list[Figure]:
 
     found = bench.pairs("lmtp, pipelining", "msg/s", pipelined, bench.dovecot, target=5)
     found += bench.pairs("lmtp, step by step", "msg/s", lmtp, bench.dovecot, target=5)
+    if bench.shared is not None:
+        shared, before, known = bench.shared, bench.shared.postgresql.logged(), len(found)
+        for name, measure in (("pipelining", pipelined), ("step by step", lmtp)):
+            found += bench.pairs(
+                f"lmtp on postgresql, {name}", "msg/s", measure, bench.dovecot, own=shared.rookery, target=4
+            )
+        sent = sum(len(figure.ours) for figure in found[known:]) * messages
+        if sent:
+            print(f"  PostgreSQL logged {(shared.postgresql.logged() - before) / sent:,.0f} octets a delivery of 4 kB")
     return found + bench.pairs("smtp in to mailbox", "msg/s", smtp, bench.postfix, target=5)
 
 
@@ -138,7 +162,7 @@ def memory(bench: Bench) -> list[Figure]:
 
         return measure
 
-    few = Bench(Plan(1, 0, 0, bench.plan.idle), bench.rookery, bench.dovecot, None, bench.wanted)
+    few = Bench(Plan(1, 0, 0, bench.plan.idle), bench.rookery, None, bench.dovecot, None, bench.wanted)
     plain = few.pairs("idle imap, plain", "kB", per_connection(False), few.dovecot, target=16, less_is_better=True)
     return plain + few.pairs("idle imap, tls", "kB", per_connection(True), few.dovecot, target=6, less_is_better=True)
 
@@ -159,15 +183,19 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="rookery-bench-"))
     work.chmod(0o755)  # Dovecot's mail processes run as another user
     started: list[Server] = []
+    shared: Shared | None = None
     try:
         rookery = Rookery(work / "rookery", accounts=64)
         started.append(rookery)
         dovecot, postfix = _peers(work, started)
-        bench = Bench(plan, rookery, dovecot, postfix, set(given.measure))
+        shared = _shared(work)
+        bench = Bench(plan, rookery, shared, dovecot, postfix, set(given.measure))
         figures = [*delivery(bench), *reading(bench), *memory(bench)]
     finally:
         for server in reversed(started):
             server.stop()
+        if shared is not None:
+            shared.stop()
         shutil.rmtree(work, ignore_errors=True)
     print()
     print(report.table(figures))
@@ -177,6 +205,15 @@ def main() -> int:
         print("\ncommit latency while other clients saturate the event loop:")
         subprocess.run([sys.executable, "-m", "bench.commit_latency"], check=False)
     return 0
+
+
+def _shared(work: Path) -> Shared | None:
+    try:
+        postgresql = PostgreSQL(work / "postgresql")
+    except Missing as missing:
+        print(f"not measured on PostgreSQL: {missing}", file=sys.stderr)
+        return None
+    return Shared(Rookery(work / "shared", accounts=64, database=postgresql.uri), postgresql)
 
 
 def _peers(work: Path, started: list[Server]) -> tuple[Dovecot | None, Postfix | None]:

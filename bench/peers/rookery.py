@@ -17,7 +17,8 @@ class Rookery:
 
     name = "rookery"
 
-    def __init__(self, folder: Path, *, accounts: int = 50, offset: int = 0) -> None:
+    def __init__(self, folder: Path, *, accounts: int = 50, offset: int = 0, database: str = "") -> None:
+        """`database`: keep everything on PostgreSQL, there."""
         self._command = shutil.which("rookery", path=str(Path(sys.executable).parent)) or "rookery"
         self.folder = folder
         offset = offset or _free_offset()
@@ -27,6 +28,12 @@ class Rookery:
         config.write_text(opened.replace("#before_login = 10", "before_login = 1000"))
         users = folder.with_suffix(".csv")
         users.write_text("".join(f"{address(n)},{PASSWORD},\n" for n in range(accounts)))
+        if database:
+            text = config.read_text()
+            for section in ("store", "directory", "queue"):
+                text = text.replace(f"[{section}]\n", f'[{section}]\ndatabase = "{database}"\n')
+            config.write_text(text)
+            self.run("--site", str(folder), "domain", "add", DOMAIN)
         self.run("--site", str(folder), "account", "import", str(users))
         self.ports = Ports(smtp=25 + offset, lmtp=24 + offset, imap=143 + offset, imaps=993 + offset)
         self._http = 9464 + offset
