@@ -35,7 +35,6 @@ from rookery.management.operations.registry import Operation, load_all
 from rookery.management.operations.status import health, queue_figures
 from rookery.management.parts import Parts
 from rookery.management.privileges import allow_open_files, become, must_become
-from rookery.management.release import Releases
 from rookery.management.services import Services
 from rookery.management.siblings import Siblings
 from rookery.management.site import Site, open_site
@@ -143,7 +142,6 @@ class Node:
         siblings = Siblings(lmtp_socket(self.site, parts.backend), services.serve_sibling)
         await siblings.start()
         stack.push_async_callback(siblings.close)
-        self._spawn(Releases(parts.placement, parts.store.in_use, parts.clock).run())
         if self.config.queue.database:
             self._spawn(take_over_dead(parts))
 

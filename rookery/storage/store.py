@@ -278,11 +278,6 @@ class Store:
         self._idle.pop(account.account, None)
         self._open.pop(account.account, None)
 
-    def in_use(self, account: AccountId) -> bool:
-        """Whether it has sessions here."""
-        found = self._open.get(account)
-        return found is not None and found.holders > 0
-
     def close_idle_accounts(self) -> int:
         """Forget what nobody has used for a while; returns how many are still in memory."""
         oldest = self.clock.monotonic() - self.settings.idle
