@@ -169,6 +169,7 @@ class TestTwoBackends:
 
     async def test_the_list_says_for_how_long_each_was_silent(self, two: list[Backend], moments: Moments) -> None:
         await two[1].beat(3)
+        assert two[1].placement.living() == {"a", "b"}
         silences = {one.backend: one.silence for one in await two[1].placement.backends()}
         assert silences == {"a": pytest.approx(0.4), "b": 0.0}
 
@@ -351,6 +352,7 @@ async def test_in_a_static_pool_everything_is_here() -> None:
     await placement.fresh()
     assert placement.may_read()
     assert await placement.locate(account_id(1)) == Here(0)
+    assert placement.living() == {""}
 
 
 class TestByThemselves:

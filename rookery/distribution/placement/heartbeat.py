@@ -175,7 +175,8 @@ class Heartbeat:
         if self.me is not me:
             return
         if answer.mine is None or answer.mine <= self._beat:  # the latter: the database is an earlier one
-            self.void("this incarnation has ended")
+            named = any(peer.backend == self.backend for peer in answer.others)
+            self.void("another process has registered under its name" if named else "it has ended")
             await self._register()
             return
         self._beat, self.others = answer.mine, answer.others

@@ -331,8 +331,12 @@ class Placement:
         """The accounts held here, with their epochs."""
         return {account: held.epoch for account, held in self._held.items()}
 
+    def living(self) -> set[str]:
+        """The backends that live as of the last beat, this one included; costs nothing."""
+        return {self.heart.backend, *(peer.backend for peer in self.heart.others)}
+
     async def backends(self) -> list[Backend]:
-        """The living ones, in order of their names. Raises UNAVAILABLE."""
+        """The living ones, in order of their names. Counts all hosted accounts of the pool. Raises UNAVAILABLE."""
         return [
             Backend(
                 peer.backend, peer.incarnation, peer.address, peer.draining,

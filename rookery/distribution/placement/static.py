@@ -35,6 +35,9 @@ class StaticPlacement:
     def hosted(self) -> dict[AccountId, int]:
         return {}
 
+    def living(self) -> set[str]:
+        return {self._backend}
+
     async def backends(self) -> list[Backend]:
         return [Backend(self._backend, 0, self._address, False, 0.0, 0)]
 
