@@ -14,10 +14,12 @@ from rookery.storage.staging import Staged
 from rookery.storage.store import Store, StoreSettings
 from tests import postgres as server
 from tests.postgres import Postgres
-from tests.storage.hosts import Host
+from tests.storage.hosts import BOTH, Host, kind
 from tests.storage.world import account_id
 
 postgres, fresh_postgres, wire = server.postgres, server.fresh_postgres, server.wire
+
+__all__ = ["BOTH", "kind"]
 
 SMALL = StoreSettings(ballast=1 << 20)
 Opener = Callable[..., Coroutine[Any, Any, Store]]
@@ -51,15 +53,6 @@ class Mail:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-BOTH = pytest.mark.parametrize("kind", ["embedded", pytest.param("shared", marks=pytest.mark.postgres)], indirect=True)
-
-
-@pytest.fixture
-def kind(request: pytest.FixtureRequest) -> str:
-    """Of store: embedded or shared."""
-    return str(getattr(request, "param", "embedded"))
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rookery.base.clock import ManualClock
 from rookery.base.ids import AccountId, RandomBytes
 from rookery.storage.hosting import SHARED_MIGRATIONS
@@ -11,6 +13,14 @@ from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.shared import parts_on
 from rookery.storage.store import Store
 from tests.postgres import Postgres
+
+BOTH = pytest.mark.parametrize("kind", ["embedded", pytest.param("shared", marks=pytest.mark.postgres)], indirect=True)
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    """Of store: embedded, or where a test is marked with BOTH, shared too."""
+    return str(getattr(request, "param", "embedded"))
 
 
 class Host:

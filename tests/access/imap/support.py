@@ -24,6 +24,7 @@ from rookery.storage.gate import Gate
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import Appended
+from tests.storage.hosts import Host
 
 DOMAIN = "d.test"
 PASSWORD = "hunter2 hunter3"
@@ -206,7 +207,9 @@ async def make_world(
     imap: ImapSettings | None = None,
     tls: ssl.SSLContext | None = None,
     clock: ManualClock | None = None,
+    host: Host | None = None,
 ) -> AsyncIterator[World]:
+    """`host`: a backend of a shared store, in place of a store in `folder`."""
     clock = clock or ManualClock()
     gate = Gate()
     hasher = Hasher()
@@ -217,7 +220,8 @@ async def make_world(
         hasher=hasher,
         settings=DirectorySettings(scram=True, scram_iterations=64),
     )
-    store = await Store.open(folder / "store", clock=clock, random=system_random, gate=gate, settings=SMALL_STORE)
+    open_store = Store.open if host is None else host.open
+    store = await open_store(folder / "store", clock=clock, random=system_random, gate=gate, settings=SMALL_STORE)
     authenticator = Authenticator(directory, hasher, clock=clock, settings=AuthSettings(scram=True), sleep=_no_sleep)
     shared = services(store=store, authenticator=authenticator, settings=imap or ImapSettings(), clock=clock, tls=tls)
     world = World(store, directory, shared, clock)

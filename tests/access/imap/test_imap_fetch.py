@@ -8,6 +8,7 @@ import pytest
 from rookery.access.imap import fetching
 from rookery.storage.values import Flag
 from tests.access.imap.support import World, message
+from tests.storage.hosts import BOTH
 
 NESTED = b"Subject: inner\r\nContent-Type: text/plain\r\n\r\ninner text\r\n"
 MIXED = (
@@ -65,6 +66,7 @@ SECTIONS = {
 
 
 @pytest.mark.usefixtures("either_way")
+@BOTH
 async def test_every_section_form(world: World) -> None:
     await world.append("alice", MIXED, flags=int(Flag.SEEN))
     client = await world.selected()
@@ -153,6 +155,7 @@ async def test_simple_items_and_macros(world: World) -> None:
     assert b'SAVEDATE "15-Jan-2027' in line
 
 
+@BOTH
 async def test_reading_sets_seen_and_tells(world: World) -> None:
     await world.append("alice", message("one"))
     await world.append("alice", message("two"), flags=int(Flag.SEEN))
@@ -183,6 +186,7 @@ async def test_seen_with_flags_asked_for(world: World) -> None:
     assert line == b"* 1 FETCH (FLAGS (\\Seen \\Recent) BODY[TEXT] {16}\r\nBody of hello.\r\n)"
 
 
+@BOTH
 async def test_large_messages_stream(world: World) -> None:
     text = random.Random(1).randbytes(150_000).hex().encode()
     large = b"Subject: large\r\n\r\n" + b"\r\n".join(text[i : i + 76] for i in range(0, len(text), 76)) * 8

@@ -5,8 +5,11 @@ import threading
 
 from rookery.storage.engine import Transaction
 from tests.access.imap.support import Client, World, message
+from tests.storage.hosts import BOTH
 
 BYE = b"* BYE [UNAVAILABLE] The account has moved to another server, connect again"
+
+pytestmark = BOTH
 
 
 async def _ends(client: Client) -> None:

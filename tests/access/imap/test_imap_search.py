@@ -2,6 +2,7 @@
 
 from rookery.storage.values import Flag
 from tests.access.imap.support import World
+from tests.storage.hosts import BOTH
 
 ONE = (
     b"From: Ann Example <ann@d.test>\r\nTo: bob@d.test\r\nCc: carol@d.test\r\nSubject: =?iso-8859-1?q?Gr=FC=DFe?=\r\n"
@@ -73,6 +74,7 @@ KEYS = {
 }
 
 
+@BOTH
 async def test_every_key(world: World) -> None:
     await _filled(world)
     client = await world.selected()

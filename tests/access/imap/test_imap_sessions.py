@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rookery.storage.values import Flag
 from tests.access.imap.support import World, make_world, message
+from tests.storage.hosts import BOTH
 
 
 async def _three(world: World) -> None:
@@ -280,6 +281,7 @@ async def test_copy_and_move(world: World) -> None:
     """)
 
 
+@BOTH
 async def test_idle_tells_at_once(world: World) -> None:
     await _three(world)
     idler, other = await world.selected(), await world.selected()
@@ -319,6 +321,7 @@ async def test_idle_without_a_mailbox(world: World) -> None:
     """)
 
 
+@BOTH
 async def test_the_selected_mailbox_is_deleted_by_another(world: World) -> None:
     one, two = await world.login(), await world.login()
     await one.ok("CREATE Work")
