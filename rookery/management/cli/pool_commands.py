@@ -77,7 +77,7 @@ def host(context: typer.Context, address: Annotated[str, typer.Argument(metavar=
         [
             ("address", found.address),
             ("pool", found.pool),
-            ("backend", found.backend or "none: its next session or delivery decides"),
+            ("host", found.host or "none: its next session or delivery decides"),
             ("incarnation", str(found.incarnation)),
             ("epoch", str(found.epoch)),
         ]

@@ -26,13 +26,13 @@ class BackendView(msgspec.Struct, frozen=True):
 
 
 class HostView(msgspec.Struct, frozen=True):
-    """`backend` is "" while nobody hosts the account; then its next session or delivery decides. In a static pool
+    """`host`: the backend, "" while nobody hosts the account; then its next session or delivery decides. In a static pool
     incarnation and epoch are 0."""
 
     address: str
     account: str
     pool: str
-    backend: str
+    host: str
     incarnation: int
     epoch: int
 
