@@ -1,0 +1,134 @@
+"""Cuts and slow ways between backends and PostgreSQL, each on a node of its own: who is cut off loses its accounts to
+the others within a second or two, cannot write when it returns, and nothing acknowledged is lost or doubled. A cut
+between backends alone, and slowness, move no account.
+"""
+
+import imaplib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.journeys.ledger import LOST
+from tests.journeys.network import Network, needs_network
+from tests.journeys.pool_site import PoolSite, answer_to, hang_up, serving
+from tests.journeys.postgres_node import running
+from tests.journeys.waiting import wait_until
+
+pytestmark = needs_network
+
+BACKENDS = ("b1", "b2", "b3")
+TAKEN = 3.0  # seconds, on a busy machine, until another has an account: 1.0 of silence, two beats, a claim
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolSite]:
+    folder = tmp_path_factory.mktemp("cuts")
+    with (
+        Network(*BACKENDS, "db") as network,
+        running(network["db"]) as database,
+        serving(folder / "site", network, BACKENDS, database.uri) as site,
+    ):
+        site.accounts = iter(site.add_accounts(COUNT))
+        yield site
+
+
+def _some(site: PoolSite, count: int, backend: str) -> tuple[list[str], list[imaplib.IMAP4_SSL]]:
+    """Accounts that no test had before, open at the backend."""
+    accounts = [next(site.accounts) for _ in range(count)]
+    return accounts, site.open_at(backend, accounts)
+
+
+def _returned(site: PoolSite, backend: str) -> None:
+    """It serves again: the domain's accounts can be asked for there."""
+    account = next(site.accounts)
+
+    def serves() -> bool:
+        with suppress(*LOST):
+            hang_up(site.imap(backend, account))
+            return True
+        return False
+
+    wait_until(serves, f"{backend} to serve again", 20)
+
+
+@pytest.mark.parametrize(
+    ("lost", "seconds"),
+    [
+        pytest.param([("b1", "db"), ("db", "b1")], 2.5, id="both ways, its connections survive"),
+        pytest.param([("b1", "db"), ("db", "b1")], 7.0, id="both ways, its connections end"),
+        pytest.param([("db", "b1")], 2.5, id="answers are lost"),
+        pytest.param([("b1", "db")], 2.5, id="requests are lost"),
+    ],
+)
+def test_cut_from_the_database(pool: PoolSite, lost: list[tuple[str, str]], seconds: float) -> None:
+    accounts, sessions = _some(pool, 2, "b1")
+    with pool.workers(accounts):
+        wait_until(lambda: len(pool.acknowledged) > 20, "work to begin")
+        for way in lost:
+            pool.network.lose(*way)
+        since = time.monotonic()
+        late = threading.Thread(target=_append_late, args=(pool, sessions[0], accounts[0]))
+        late.start()
+        taken = [pool.taken_over(account, since, "b1") for account in accounts]
+        assert answer_to(sessions[1], "noop") in ("BYE", "NO"), "it still answers for what others have"
+        time.sleep(max(0.0, since + seconds - time.monotonic()))
+        pool.network.heal()
+        late.join()
+        assert "b1" not in {backend for backend, _ in pool.epochs(accounts).values()}
+    print(f"taken over after {max(taken):.2f} s")
+    for session in sessions:
+        hang_up(session)
+    _returned(pool, "b1")
+    pool.check(accounts)
+    assert max(taken) < TAKEN
+
+
+def _append_late(site: PoolSite, session: imaplib.IMAP4_SSL, account: str) -> None:
+    """On its way while the backend is cut off; whatever it answers is put into the books."""
+    session.sock.settimeout(15)
+    with suppress(*LOST):
+        site.append(session, "b1", account)
+
+
+def test_cut_between_backends(pool: PoolSite) -> None:
+    """All three cannot reach each other; each reaches the database."""
+    accounts, sessions = _some(pool, 2, "b1")
+    more, others = _some(pool, 2, "b2")
+    before = pool.epochs(accounts + more)
+    with pool.workers(accounts + more):
+        for one, other in (("b1", "b2"), ("b2", "b3"), ("b1", "b3")):
+            pool.network.cut(one, other)
+        time.sleep(3)
+        pool.network.heal()
+    assert pool.epochs(accounts + more) == before
+    for session in sessions + others:
+        assert answer_to(session, "noop") == "OK"
+        hang_up(session)
+    pool.check(accounts + more)
+
+
+@pytest.mark.parametrize(
+    ("delay", "rate"), [pytest.param(0.1, 0.0, id="delay"), pytest.param(0.02, 100_000.0, id="rate")]
+)
+def test_slow_ways(pool: PoolSite, delay: float, rate: float) -> None:
+    """To the database and among backends; b3 has it quick, and could find the others dead."""
+    accounts, sessions = _some(pool, 2, "b1")
+    more, others = _some(pool, 2, "b2")
+    before = pool.epochs(accounts + more)
+    for one, other in (("b1", "db"), ("b2", "db"), ("b1", "b2"), ("b1", "b3")):
+        pool.network.slow(one, other, delay=delay, rate=rate)
+    done = len(pool.acknowledged)
+    with pool.workers(accounts + more):
+        time.sleep(5)
+    assert pool.epochs(accounts + more) == before
+    for session in sessions + others:
+        assert answer_to(session, "noop") == "OK"
+        hang_up(session)
+    pool.network.heal()
+    print(f"{(len(pool.acknowledged) - done) / 5:.0f} changes a second")
+    assert len(pool.acknowledged) > done
+    pool.check(accounts + more)
