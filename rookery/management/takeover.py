@@ -34,9 +34,8 @@ async def take_over_dead(parts: Parts) -> None:
         if not placement.may_read():
             continue
         try:
-            living = [one.backend for one in await placement.backends() if one.backend != parts.backend]
             held = await asyncio.to_thread(spool.incarnations)
-            found = dead(held, spool.incarnation, living)
+            found = dead(held, spool.incarnation, placement.living() - {parts.backend})
             ended = [incarnation for incarnation in found if incarnation in before]
             before = set(found)
             if ended:

@@ -65,6 +65,6 @@ async def test_an_account_of_a_killed_host_opens_elsewhere(shared: PostgresPlace
     killed = time.monotonic()
     while not isinstance(found := await other.locate(account), Here):
         pass  # an interval or two, as long as the host's counter may still rise
-    assert time.monotonic() - killed < 4.0  # measured: 0.7 s
+    assert time.monotonic() - killed < 4.0
     assert found.epoch > here.epoch
     await other.close()
