@@ -13,7 +13,7 @@ have 0, which nobody is given.
 from collections.abc import Sequence
 
 from rookery.base.ids import AccountId
-from rookery.storage.engine import Reader
+from rookery.storage.engine import Reader, Transaction
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres_blobs import body_tables
 from rookery.storage.schema import MIGRATIONS
@@ -67,3 +67,11 @@ def read_host(reader: Reader, account: AccountId) -> tuple[str, int, int] | None
         account,
     )
     return None if row is None else (row[0] or "", row[1] or 0, row[2])
+
+
+def mark_restored(tx: Transaction) -> int:
+    """The database comes from a copy: who hosted what then is over, and every account's running numbers jump at its
+    next opening, for clients may have seen later ones. Returns of how many accounts.
+    """
+    tx.run("UPDATE incarnation SET ended = true WHERE NOT ended")
+    return tx.run("UPDATE account SET incarnation = NULL, opened_under = ?", RESTORED)

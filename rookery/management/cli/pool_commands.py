@@ -67,6 +67,16 @@ def list_pools(context: typer.Context, json: Json = False) -> None:
     table(("pool", "kind", "backends", "accounts", "store"), rows, "No pools.")
 
 
+@pool.command("restored")
+def restored(context: typer.Context) -> None:
+    """Say that the pool's database comes from a copy: no UID that a client may have seen is used again.
+
+    Every node of the pool must be stopped.
+    """
+    accounts = _client(context).call(operations.pool_restored)
+    write(f"{accounts} accounts will go on with higher numbers. The pool may be started.")
+
+
 def host(context: typer.Context, address: Annotated[str, typer.Argument(metavar="A@D")], json: Json = False) -> None:
     """Say which backend has an account open now."""
     found = _client(context).call(operations.account_host, address=address)

@@ -1,5 +1,6 @@
 """The backends of this node's pool, and which of them hosts an account."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -7,10 +8,13 @@ import msgspec
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import account_text
 from rookery.management.operations.registry import operation
-from rookery.storage.hosting import read_host
+from rookery.storage.hosting import mark_restored, read_host
 
 if TYPE_CHECKING:
     from rookery.management.parts import Parts
+
+
+SILENCE = 3.0  # seconds in which a backend is heard, if it lives
 
 
 class BackendView(msgspec.Struct, frozen=True):
@@ -26,8 +30,9 @@ class BackendView(msgspec.Struct, frozen=True):
 
 
 class HostView(msgspec.Struct, frozen=True):
-    """`host`: the backend, "" while nobody hosts the account; then its next session or delivery decides. In a static pool
-    incarnation and epoch are 0."""
+    """`host`: the backend, "" while nobody hosts the account; then its next session or delivery decides. In a static
+    pool incarnation and epoch are 0.
+    """
 
     address: str
     account: str
@@ -102,3 +107,24 @@ async def list_pools(parts: "Parts") -> list[PoolView]:
             len(await parts.placement.backends()), parts.directory.count_accounts(),
         )
     ]  # fmt: skip
+
+
+@operation("pool.restored")
+async def pool_restored(parts: "Parts") -> int:
+    """After the pool's database was restored from a copy, and before its backends are started; returns of how many
+    accounts. Raises IN_USE while another backend lives.
+    """
+    if not parts.config.store.database:
+        raise RookeryError(Cause.UNSUPPORTED, "a static pool is restored by `rookery restore`, which needs no more")
+    if parts.running is not None:
+        raise RookeryError(Cause.IN_USE, "a node is running on this site; stop every node of the pool first")
+    await asyncio.sleep(SILENCE)  # what the copy says of backends that lived then is not to be believed at once
+    others = parts.placement.living() - {parts.backend}
+    if others:
+        raise RookeryError(Cause.IN_USE, f"{', '.join(sorted(others))} of this pool are running; stop them first")
+
+    def work() -> int:
+        with parts.store.database.write() as tx:
+            return mark_restored(tx)
+
+    return await asyncio.to_thread(work)
