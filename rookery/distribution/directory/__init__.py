@@ -10,4 +10,5 @@ shared.py      the same on PostgreSQL, for several nodes
 following.py   what other nodes change, from the change log
 resolve.py     address -> accounts and outside addresses
 directory.py   the Directory: all of it behind one object
+pools.py       the acts on pools; administration.py has all others
 """

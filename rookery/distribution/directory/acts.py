@@ -4,6 +4,7 @@ from rookery.distribution.directory import rules_accounts as accounts
 from rookery.distribution.directory import rules_credentials as credentials
 from rookery.distribution.directory import rules_domains as domains
 from rookery.distribution.directory import rules_expansions as expansions
+from rookery.distribution.directory import rules_pools as pools
 from rookery.distribution.directory.rules import each
 from rookery.storage.writer import Rule
 
@@ -30,3 +31,10 @@ ADD_EXPANSION = Rule("add-expansion", each(expansions.add_expansion))
 CHANGE_EXPANSION = Rule("change-expansion", each(expansions.change_expansion))
 RENAME_EXPANSION = Rule("rename-expansion", each(expansions.rename_expansion))
 REMOVE_EXPANSION = Rule("remove-expansion", each(expansions.remove_expansion))
+
+ADD_POOL = Rule("add-pool", each(pools.add_pool))
+CHANGE_POOL = Rule("change-pool", each(pools.change_pool))
+REMOVE_POOL = Rule("remove-pool", each(pools.remove_pool))
+REGISTER_POOL = Rule("register-pool", each(pools.register_pool))
+REPORT_FREE = Rule("report-free", each(pools.report_free))
+ASSIGN_DOMAIN = Rule("assign-domain", each(pools.assign_domain))

@@ -46,7 +46,7 @@ LIMIT_MOST = 1 << 60  # octets or messages
 
 
 class AccountLine(msgspec.Struct, frozen=True):
-    """One account to be made. Limits in octets and messages, 0: none."""
+    """One account to be made. Limits in octets and messages, 0: none. `pool` "": as domain or policy say."""
 
     address: str
     secret: Secret | None = None
@@ -54,6 +54,7 @@ class AccountLine(msgspec.Struct, frozen=True):
     size_limit: int = 0
     message_limit: int = 0
     admin: bool = False
+    pool: str = ""
 
 
 class AppPassword(msgspec.Struct, frozen=True):
@@ -125,8 +126,9 @@ class Administration:
         size_limit: int = 0,
         message_limit: int = 0,
         admin: bool = False,
+        pool: str = "",
     ) -> AccountRecord:
-        line = AccountLine(address, secret, name, size_limit, message_limit, admin)
+        line = AccountLine(address, secret, name, size_limit, message_limit, admin, pool)
         (result,) = await self.add_accounts([line])
         if isinstance(result, Refusal):
             raise RookeryError(result.cause, result.what)
@@ -143,7 +145,9 @@ class Administration:
         turn = asyncio.Semaphore(IMPORT_HASHING)
         made = await asyncio.gather(*(self._new_account(line, turn) for line in lines))
         good = tuple(new for new in made if not isinstance(new, Refusal))
-        added = await self._directory.act(acts.ADD_ACCOUNTS, ra.AddAccounts(good, self._directory.now()))
+        directory = self._directory
+        act = ra.AddAccounts(good, directory.now(), directory.settings.placing, directory.here)
+        added = await directory.act(acts.ADD_ACCOUNTS, act)
         answers = iter(added)
         results: list[AccountRecord | Refusal] = []
         for new in made:
@@ -171,7 +175,7 @@ class Administration:
         except RookeryError as error:
             return error.refusal
         account = new_account_id(self._directory.random)
-        return ra.NewAccount(account, address, password, name, size, messages, line.admin)
+        return ra.NewAccount(account, address, password, name, size, messages, line.admin, line.pool)
 
     async def change_account(
         self,

@@ -6,6 +6,7 @@ been cancelled meanwhile.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from rookery.distribution.directory.values import (
     Group,
     Kind,
     LastLogin,
+    Placing,
+    Pool,
     Resolution,
 )
 from rookery.storage.engine import Database, Reader
@@ -47,15 +50,17 @@ PAGE = 500  # rows of one read of a listing
 
 @dataclass(frozen=True, slots=True)
 class DirectorySettings:
-    """`scram`: keep SCRAM keys. `scram_iterations`: for a new site. `default_domain` (canonical) "": the oldest one."""
+    """`scram`: keep SCRAM keys. `scram_iterations`: for a new site. `default_domain` (canonical) "": the oldest one.
+    `placing`: which pool has a new account."""
 
     scram: bool = False
     scram_iterations: int = SCRAM_ITERATIONS
     default_domain: str = ""
+    placing: Placing = Placing.HERE
 
 
 class Directory:
-    """Made by `opening.open_directory`; `close` ends it."""
+    """Made by `opening.open_directory`; `close` ends it. `here`: the pool of this node, 0 while it has none."""
 
     __slots__ = (
         "_clock",
@@ -66,6 +71,7 @@ class Directory:
         "_memory",
         "_watchers",
         "_writer",
+        "here",
         "random",
         "secrets",
         "settings",
@@ -93,6 +99,7 @@ class Directory:
         self._following = Following(database, self._memory, self._tell) if database.shared else None
         self.secrets = secrets
         self.settings = settings
+        self.here = 0
 
     # --- plumbing ---
 
@@ -260,9 +267,12 @@ class Directory:
         return self._memory.credentials(account)
 
     def expired_accounts(self, limit: int = PAGE) -> list[AccountRecord]:
-        """Removed accounts whose time is over: remove their mail, then `purge_account`."""
-        now = self.now()
-        return self._read(lambda reader: reads.expired(reader, now, limit))
+        """Removed accounts of this node's pool whose time is over: remove their mail, then `purge_account`."""
+        now, pools = self.now(), self._memory.pools()
+        if pools and not self.here:
+            return []
+        pool = 0 if not pools or pools[0].id == self.here else self.here
+        return self._read(lambda reader: reads.expired(reader, pool, now, limit))
 
     def last_login(self, account: AccountId) -> LastLogin | None:
         return self._logins.get(account) or self._read(lambda reader: reads.last_login(reader, account))
@@ -276,6 +286,26 @@ class Directory:
 
     def _write_logins(self, logins: tuple[tuple[AccountId, LastLogin], ...]) -> None:
         self._writer.submit(acts.RECORD_LOGINS, RecordLogins(logins), done=lambda _: None)
+
+    # --- pools ---
+
+    def pools(self) -> list[Pool]:
+        """As they are now, with what is free in them; the first one has the accounts that were never given a pool."""
+        return self._read(reads.pools)
+
+    def accounts_of_pools(self) -> Counter[int]:
+        """How many accounts each has, by its number."""
+        return self._read(reads.accounts_of_pools)
+
+    def pool_of(self, record: AccountRecord) -> Pool | None:
+        """None while no pool is known at all."""
+        return self._memory.pools().get(record.pool)
+
+    def elsewhere(self, account: AccountId) -> Pool | None:
+        """The pool that has the account, unless it is this node's own; None for an unknown account too."""
+        record = self._memory.account(account)
+        pool = self.pool_of(record) if record is not None else None
+        return None if pool is None or pool.id == self.here else pool
 
     # --- aliases and groups ---
 

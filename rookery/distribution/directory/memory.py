@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from rookery.base.ids import AccountId
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.reads import Entry, Expansion
-from rookery.distribution.directory.values import AccountRecord, Credentials
+from rookery.distribution.directory.values import AccountRecord, Credentials, Pool
 from rookery.storage.engine import Database
 
 NAMES_KEPT = 65_536  # about 20 MB at most
@@ -75,6 +75,7 @@ class Memory:
         "_foreign",
         "_names",
         "_oldest",
+        "_pools",
     )
 
     def __init__(self, database: Database) -> None:
@@ -87,6 +88,7 @@ class Memory:
         self._expansions: Recent[bytes, Expansion] = Recent(EXPANSIONS_KEPT)
         self._credentials: Recent[bytes, Credentials] = Recent(CREDENTIALS_KEPT)
         self._oldest: str | None = None
+        self._pools: dict[int, Pool] | None = None
 
     def _read(
         self, found: Recent[K, V], absent: Recent[K, bool] | None, key: K, read: Callable[[], V | None]
@@ -108,6 +110,15 @@ class Memory:
             with self._database.read() as reader:
                 self._oldest = reads.oldest_domain(reader)
         return self._oldest
+
+    def pools(self) -> dict[int, Pool]:
+        """By number; 0 is the first of them too. Without what is free, which is not followed."""
+        if self._pools is None:
+            with self._database.read() as reader:
+                found = reads.pools(reader)
+            self._pools = {0: found[0]} if found else {}
+            self._pools |= {pool.id: pool for pool in found}
+        return self._pools
 
     def domain_number(self, name: str) -> int | None:
         number = self._domains.get(name)
@@ -185,3 +196,4 @@ class Memory:
             memory.clear()
         self._credentials.clear()
         self._oldest = None
+        self._pools = None

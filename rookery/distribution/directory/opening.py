@@ -11,7 +11,7 @@ from rookery.distribution.directory import reads
 from rookery.distribution.directory.addresses import POSTMASTER, Address, canonical_domain
 from rookery.distribution.directory.directory import Directory, DirectorySettings
 from rookery.distribution.directory.rules_accounts import add_builtin
-from rookery.distribution.directory.schema import TABLES
+from rookery.distribution.directory.schema import POOLS, TABLES
 from rookery.distribution.directory.secrets import Secrets
 from rookery.storage.engine import Database, Reader
 from rookery.storage.gate import Gate
@@ -19,7 +19,7 @@ from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.writer import Writer
 
-MIGRATIONS = (Migration(1, TABLES, oldest_release="0.1.0"),)
+MIGRATIONS = (Migration(1, TABLES, oldest_release="0.1.0"), Migration(2, POOLS, oldest_release="0.1.0"))
 WAITING_LIMIT = 8 * 1024 * 1024  # octets of acts that wait for the writer
 
 

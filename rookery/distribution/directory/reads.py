@@ -1,5 +1,6 @@
 """Reads of the directory, over any Reader. No memory here: see memory.py."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -18,6 +19,9 @@ from rookery.distribution.directory.values import (
     Group,
     Kind,
     LastLogin,
+    Pool,
+    PoolBackend,
+    PoolKind,
     Verb,
 )
 from rookery.storage.engine import Reader, Row
@@ -28,7 +32,8 @@ PAGE = 500
 
 _ACCOUNT = (
     "SELECT a.account, a.local, d.name, a.state, a.removed_until, a.name, a.size_limit, a.message_limit, a.admin,"
-    " a.created, a.version, a.domain FROM account a LEFT JOIN domain d ON d.domain = a.domain "
+    " a.created, a.version, a.domain, p.pool FROM account a LEFT JOIN domain d ON d.domain = a.domain"
+    " LEFT JOIN account_pool p ON p.account = a.account "
 )
 _STATES = {state.value: state for state in AccountState}
 _KINDS = {kind.value: kind for kind in Kind}
@@ -51,7 +56,7 @@ class Expansion(msgspec.Struct, frozen=True):
 
 
 def _record(row: Row) -> AccountRecord:
-    account, local, domain, state, until, name, size, messages, admin, created, version, number = row
+    account, local, domain, state, until, name, size, messages, admin, created, version, number, pool = row
     return AccountRecord(
         AccountId(account),
         local if number == SITE_DOMAIN else f"{local}@{domain}",
@@ -64,6 +69,7 @@ def _record(row: Row) -> AccountRecord:
         created,
         version,
         number,
+        pool or 0,
     )
 
 
@@ -77,20 +83,23 @@ def domain_number(reader: Reader, name: str) -> int | None:
 
 def domain(reader: Reader, name: str) -> Domain | None:
     row = reader.row(
-        "SELECT d.domain, d.name, d.created FROM domain_name n JOIN domain d ON d.domain = n.domain WHERE n.name = ?",
+        "SELECT d.domain, d.name, d.created, d.pool FROM domain_name n JOIN domain d ON d.domain = n.domain"
+        " WHERE n.name = ?",
         name,
     )
     return None if row is None else _domain(reader, row)
 
 
 def _domain(reader: Reader, row: Row) -> Domain:
-    number, name, created = row
+    number, name, created, pool = row
     others = reader.rows("SELECT name FROM domain_name WHERE domain = ? AND name <> ? ORDER BY name", number, name)
-    return Domain(number, name, tuple(other for (other,) in others), created)
+    return Domain(number, name, tuple(other for (other,) in others), created, pool)
 
 
 def domains(reader: Reader, after: str, limit: int) -> list[Domain]:
-    rows = reader.rows("SELECT domain, name, created FROM domain WHERE name > ? ORDER BY name LIMIT ?", after, limit)
+    rows = reader.rows(
+        "SELECT domain, name, created, pool FROM domain WHERE name > ? ORDER BY name LIMIT ?", after, limit
+    )
     return [_domain(reader, row) for row in rows]
 
 
@@ -128,12 +137,42 @@ def count_accounts(reader: Reader, number: int | None = None) -> int:
     return int(row[0])
 
 
-def expired(reader: Reader, now: int, limit: int) -> list[AccountRecord]:
-    """Removed accounts whose time is over."""
+def expired(reader: Reader, pool: int, now: int, limit: int) -> list[AccountRecord]:
+    """Removed accounts of one pool (0: the first) whose time is over."""
     rows = reader.rows(
-        _ACCOUNT + "WHERE a.state = 3 AND a.removed_until <= ? ORDER BY a.removed_until LIMIT ?", now, limit
+        _ACCOUNT + "WHERE a.state = 3 AND a.removed_until <= ? AND COALESCE(p.pool, 0) = ?"
+        " ORDER BY a.removed_until LIMIT ?",
+        now,
+        pool,
+        limit,
     )
     return [_record(row) for row in rows]
+
+
+def pools(reader: Reader) -> list[Pool]:
+    """In order of their numbers: the first one has all accounts that were never given a pool."""
+    backends: dict[int, list[PoolBackend]] = {}
+    for number, *backend in reader.rows("SELECT pool, backend, address, lmtp FROM pool_backend ORDER BY backend"):
+        backends.setdefault(number, []).append(PoolBackend(*backend))
+    rows = reader.rows("SELECT pool, name, kind, store, address, lmtp, open, free, created FROM pool ORDER BY pool")
+    return [
+        Pool(number, name, PoolKind(kind), store, address, lmtp, bool(open), free, created,
+             tuple(backends.get(number, ())))
+        for number, name, kind, store, address, lmtp, open, free, created in rows
+    ]  # fmt: skip
+
+
+def accounts_of_pools(reader: Reader) -> Counter[int]:
+    """How many accounts each pool has, the built-in postmaster not counted. Looks at every account."""
+    counts: Counter[int] = Counter()
+    for pool, count in reader.rows(
+        "SELECT p.pool, COUNT(*) FROM account_pool p JOIN account a ON a.account = p.account GROUP BY p.pool"
+    ):
+        counts[pool] = count
+    first = reader.row("SELECT MIN(pool) FROM pool")
+    if first is not None and first[0] is not None:
+        counts[first[0]] += count_accounts(reader) - counts.total()
+    return counts
 
 
 def keepers(reader: Reader, number: int | None) -> list[AccountRecord]:
@@ -243,4 +282,7 @@ def changes(reader: Reader, after: int, limit: int) -> Iterator[Change]:
     rows = reader.rows(
         "SELECT number, kind, object, verb, at FROM change WHERE number > ? ORDER BY number LIMIT ?", after, limit
     )
-    return (Change(number, _KINDS[kind], object, Verb(verb), at) for number, kind, object, verb, at in rows)
+    # What a newer release writes about is taken for a NAME, and makes everything stale.
+    return (
+        Change(number, _KINDS.get(kind, Kind.NAME), object, Verb(verb), at) for number, kind, object, verb, at in rows
+    )

@@ -13,7 +13,7 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.addresses import Address
-from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, Verb
+from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, Pool, Verb
 from rookery.storage.engine import KeyExists, Reader, Transaction
 
 CHANGES_KEPT = 1_000_000  # rows of the change log; followers further behind start anew from a copy
@@ -82,6 +82,10 @@ def no_account(address: object) -> Refusal:
     )
 
 
+def no_pool(name: str) -> Refusal:
+    return Refusal(Cause.NOT_FOUND, f"there is no pool {name[:80]}; see `rookery pool list`")
+
+
 def is_removed(address: str) -> Refusal:
     return Refusal(Cause.CONFLICT, f"{address} is removed; bring it back first: `rookery account restore {address}`")
 
@@ -95,6 +99,13 @@ def need_domain(reader: Reader, name: str) -> int:
     if number is None:
         raise refused(no_domain(name))
     return number
+
+
+def need_pool(reader: Reader, name: str) -> Pool:
+    for pool in reads.pools(reader):
+        if pool.name == name:
+            return pool
+    raise refused(no_pool(name))
 
 
 def need_free(reader: Reader, address: Address, *, ours: bytes = b"") -> int:

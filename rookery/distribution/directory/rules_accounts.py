@@ -19,12 +19,13 @@ from rookery.distribution.directory.rules import (
     taken_text,
 )
 from rookery.distribution.directory.rules_credentials import CREDENTIAL_COLUMNS, NewCredential, credential_rows
-from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, LastLogin, Verb
+from rookery.distribution.directory.rules_pools import Places
+from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, LastLogin, Placing, Verb
 from rookery.storage.engine import Transaction
 
 
 class NewAccount(msgspec.Struct, frozen=True):
-    """Limits in octets and messages, 0: none. Without a password nobody can log in."""
+    """Limits in octets and messages, 0: none. Without a password nobody can log in. `pool` "": as the policy says."""
 
     account: AccountId
     address: Address
@@ -33,11 +34,16 @@ class NewAccount(msgspec.Struct, frozen=True):
     size_limit: int = 0
     message_limit: int = 0
     admin: bool = False
+    pool: str = ""
 
 
 class AddAccounts(msgspec.Struct, frozen=True):
+    """`placing`, `here`: see `rules_pools.Places`."""
+
     accounts: tuple[NewAccount, ...]
     at: int
+    placing: Placing = Placing.HERE
+    here: int = 0
 
 
 class ChangeAccount(msgspec.Struct, frozen=True):
@@ -101,17 +107,26 @@ def add_accounts(tx: Transaction, act: AddAccounts) -> Outcome[tuple[AccountId |
     taken = {(row[0], row[1]): reads.Entry(Kind(row[2]), row[3]) for row in rows}
     results: list[AccountId | Refusal] = []
     good: list[tuple[int, NewAccount]] = []
+    pools: list[int] = []
+    places = Places(tx, act.placing, act.here)
     for new, (number, local) in zip(act.accounts, wanted, strict=True):
         if number is None:
             results.append(no_domain(new.address.domain))
         elif (number, local) in taken:
             results.append(Refusal(Cause.EXISTS, taken_text(tx, new.address, taken[number, local])))
         else:
+            pool = places.of(number, new.pool)
+            if isinstance(pool, Refusal):
+                results.append(pool)
+                continue
             taken[number, local] = reads.Entry(Kind.ACCOUNT, new.account)
             results.append(new.account)
             good.append((number, new))
+            pools.append(pool)
     if good:
         _insert(tx, good, act.at)
+        elsewhere = [(new.account, pool) for (_, new), pool in zip(good, pools, strict=True) if pool]
+        tx.insert_many("account_pool", ("account", "pool"), elsewhere)
     return Outcome(tuple(results), names=tuple((number, new.address.local) for number, new in good))
 
 
@@ -265,7 +280,7 @@ def purge_account(tx: Transaction, act: OneAccount) -> Outcome[None]:
     local = record.address.rpartition("@")[0]
     note(tx, act.at, (Kind.ACCOUNT, account_text(act.account), Verb.DESTROYED))
     tx.run("DELETE FROM name WHERE domain = ? AND local = ?", record.domain, local)
-    for table in ("credential", "login", "account"):
+    for table in ("credential", "login", "account_pool", "account"):
         tx.run(f"DELETE FROM {table} WHERE account = ?", act.account)
     return Outcome(None, names=((record.domain, local),), accounts=(act.account,))
 

@@ -44,7 +44,7 @@ def _need_free_name(tx: Transaction, name: str, *, ours: int | None = None) -> N
     )
 
 
-def _need_main_name(tx: Transaction, name: str) -> Domain:
+def need_main_name(tx: Transaction, name: str) -> Domain:
     found = reads.domain(tx, name)
     if found is None:
         raise refused(no_domain(name))
@@ -70,7 +70,7 @@ def add_domain(tx: Transaction, act: AddDomain) -> Outcome[Domain]:
 
 def rename_domain(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
     """All addresses follow, and so do the targets of aliases and groups that point into the domain."""
-    found = _need_main_name(tx, act.name)
+    found = need_main_name(tx, act.name)
     _need_free_name(tx, act.other, ours=found.id)
     note(tx, act.at, (Kind.DOMAIN, act.name, Verb.DESTROYED), (Kind.DOMAIN, act.other, Verb.CREATED))
     tx.run("DELETE FROM domain_name WHERE name = ? OR name = ?", act.name, act.other)
@@ -81,7 +81,7 @@ def rename_domain(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
 
 
 def add_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
-    found = _need_main_name(tx, act.name)
+    found = need_main_name(tx, act.name)
     _need_free_name(tx, act.other)
     if len(found.aliases) >= ALIASES_LIMIT:
         raise RookeryError(
@@ -95,7 +95,7 @@ def add_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
 
 
 def remove_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
-    found = _need_main_name(tx, act.name)
+    found = need_main_name(tx, act.name)
     if act.other not in found.aliases:
         raise RookeryError(
             Cause.NOT_FOUND,
@@ -108,7 +108,7 @@ def remove_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
 
 def remove_domain(tx: Transaction, act: RemoveDomain) -> Outcome[None]:
     """Only an empty one: nobody loses mail by a slip of the hand."""
-    found = _need_main_name(tx, act.name)
+    found = need_main_name(tx, act.name)
     number = need_domain(tx, act.name)
     held = tx.rows("SELECT kind, COUNT(*) FROM name WHERE domain = ? GROUP BY kind ORDER BY kind", number)
     if held:

@@ -1,4 +1,4 @@
-"""Tables of the directory, version 1. Common SQL of SQLite and PostgreSQL.
+"""Tables of the directory. Common SQL of SQLite and PostgreSQL.
 
 A name is (domain number, local part), so that renaming a domain changes one row. Names of accounts, aliases and groups
 are unique together by the primary key of `name`. `domain_name` has every name of every domain, aliases too.
@@ -83,4 +83,31 @@ TABLES = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX target_address ON target (domain, local)",
     "INSERT INTO counter (name, value) VALUES ('changes', 0)",
+)
+
+# An account without a row in account_pool is in the first pool: the one with the lowest number. A former release makes
+# accounts there, and leaves the row of an account that it purges, whose id is never used again.
+POOLS = (
+    """CREATE TABLE pool (
+        pool INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        kind INTEGER NOT NULL,
+        store TEXT NOT NULL,
+        address TEXT NOT NULL,
+        lmtp TEXT NOT NULL,
+        open INTEGER NOT NULL,
+        free INTEGER,
+        created INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE pool_backend (
+        pool INTEGER NOT NULL,
+        backend TEXT NOT NULL,
+        address TEXT NOT NULL,
+        lmtp TEXT NOT NULL,
+        PRIMARY KEY (pool, backend)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE account_pool (account BLOB PRIMARY KEY, pool INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE INDEX account_pool_pool ON account_pool (pool)",
+    "ALTER TABLE domain ADD COLUMN pool INTEGER NOT NULL DEFAULT 0",
+    "INSERT INTO counter (name, value) VALUES ('pool-turn', 0)",
 )

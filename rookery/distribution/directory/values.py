@@ -35,16 +35,19 @@ class AccountState(Enum):
 
 
 class Domain(msgspec.Struct, frozen=True):
-    """`aliases`: other names under which every address of the domain exists too."""
+    """`aliases`: other names under which every address of the domain exists too. `pool`: where its new accounts are
+    made, 0 for no pool of its own."""
 
     id: int
     name: str
     aliases: tuple[str, ...]
     created: int
+    pool: int = 0
 
 
 class AccountRecord(msgspec.Struct, frozen=True):
-    """`version` rises with every change of credentials or state: a check made under another version counts no more."""
+    """`version` rises with every change of credentials or state: a check made under another version counts no more.
+    `pool`: which has its mail, 0 for the directory's first one."""
 
     account: AccountId
     address: str
@@ -57,6 +60,7 @@ class AccountRecord(msgspec.Struct, frozen=True):
     created: int
     version: int
     domain: int
+    pool: int = 0
 
 
 class Alias(msgspec.Struct, frozen=True):
@@ -116,6 +120,59 @@ class Change(msgspec.Struct, frozen=True):
     object: str
     verb: Verb
     at: int
+
+
+# --- pools ---------------------------------------------------------------------------------------------------------
+
+
+class PoolKind(Enum):
+    STATIC = 1  # one backend, whose folder has the store
+    DYNAMIC = 2  # several, and a database that has it
+
+
+class Placing(Enum):
+    """Which pool has a new account, where neither its name nor its domain says so."""
+
+    HERE = "here"
+    FEWEST_ACCOUNTS = "fewest-accounts"
+    MOST_SPACE = "most-space"
+    ROUND_ROBIN = "round-robin"
+
+
+class PoolBackend(msgspec.Struct, frozen=True):
+    """Where a backend is reached, as host:port: by IMAP and by LMTP, "" where it has no such listener."""
+
+    backend: str
+    address: str
+    lmtp: str
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A store and its backends. `store`: its id, "" before one of them has registered. `open`: policies may choose it.
+
+    `address`, `lmtp`: given by hand, they count in place of those of the backends. `free`: octets, None: not known.
+    """
+
+    id: int
+    name: str
+    kind: PoolKind
+    store: str
+    address: str
+    lmtp: str
+    open: bool
+    free: int | None
+    created: int
+    backends: tuple[PoolBackend, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where clients are sent."""
+        return (self.address,) if self.address else tuple(one.address for one in self.backends if one.address)
+
+    @property
+    def lmtp_addresses(self) -> tuple[str, ...]:
+        """Where deliveries are sent."""
+        return (self.lmtp,) if self.lmtp else tuple(one.lmtp for one in self.backends if one.lmtp)
 
 
 # --- passwords as they are handed in ------------------------------------------------------------------------------
