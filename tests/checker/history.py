@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+LENGTHS = (*[1] * 6, *[20] * 9, *[400] * 4, 5000)  # lines of a message; the longest takes two rows of the database
+
 
 class Outcome(Enum):
     DONE = "ok"
@@ -65,6 +67,7 @@ class History:
         self.letters: dict[str, Letter] = {}
         self.delivered: set[str] = set()  # marks of deliveries that were acknowledged
         self.offered: dict[str, str] = {}  # mark of a delivery -> account
+        self.sent: dict[str, bytes] = {}  # by mark
         self.folders: dict[tuple[str, int], set[str]] = {}  # the names that a client's folder may have
         self.violations: list[str] = []
         self.counts: Counter[tuple[str, Outcome]] = Counter()
@@ -97,6 +100,15 @@ class History:
         with self._lock:
             made = self.letters[mark] = Letter(mark, account)
             return made
+
+    def message(self, mark: str, account: str, lines: int) -> bytes:
+        """A new one that bears the mark."""
+        head = (
+            f"From: sender@elsewhere.test\r\nTo: {account}\r\nSubject: {mark}\r\nX-Mark: {mark}\r\n"
+            f"Message-ID: <{mark}@elsewhere.test>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n\r\n"
+        )
+        made = self.sent[mark] = head.encode() + b"Whoever kills the server now does not kill this letter.\r\n" * lines
+        return made
 
     def offer(self, mark: str, account: str) -> None:
         with self._lock:

@@ -3,6 +3,8 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import NamedTuple
 
 from tests.checker.history import History, Letter, Place
 from tests.checker.users import OURS
@@ -12,6 +14,7 @@ from tests.journeys.imap import Client
 
 Found = Mapping[str, dict[Place, frozenset[str]]]  # by mark
 
+_SHOWN = re.compile(rb"(\* \d+ FETCH [^{]*)\{(\d+)\}\r\n")
 _MARK = re.compile(rb"X-Mark: ([a-z0-9-]+)")
 _UID = re.compile(rb"[ (]UID (\d+)")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
@@ -23,29 +26,33 @@ _KEPT = """SELECT encode(a.id, 'hex'), count(*) FROM store.presence p JOIN store
     GROUP BY 1"""
 
 
+class Seen(NamedTuple):
+    mark: str
+    place: Place
+    flags: frozenset[str]
+    text: bytes
+
+
 def judge(cluster: Cluster, history: History) -> list[str]:
     """Every violation of what was promised. Nobody else is at work, and the queue is empty."""
     found: dict[str, dict[Place, frozenset[str]]] = defaultdict(dict)
-    names: dict[tuple[str, int], str] = {}
     complaints = list(history.violations)
     kept = {row[0]: row[1] for row in cluster.database.run(_KEPT)}
     for account in cluster.passwords:
-        client, name = cluster.log_in(account)
-        client.close()
-        client = cluster.connect(name, account, patience=PATIENCE)
-        before = sum(map(len, found.values()))
-        for mailbox, validity in _read(client, account, found):
-            names[account, validity] = mailbox
-        client.close()
-        shown = sum(map(len, found.values())) - before
+        with closing(_patient(cluster, account)) as client:
+            mailboxes = dict(_mailboxes(client))
+            seen = [one for name, validity in mailboxes.items() for one in _messages(client, account, name, validity)]
+        for one in seen:
+            found[one.mark][one.place] = one.flags
+            if not one.text.endswith(history.sent.get(one.mark, b"nobody")):
+                complaints.append(f"{one.mark} at {one.place} is not what was sent")
         stored = kept.get(cluster.json("account", "host", account)["account"], 0)
-        if shown != stored:
-            complaints.append(f"{account} shows {shown} messages, the database has {stored}")
-    for (account, validity), possible in history.folders.items():
-        if names.get((account, validity)) not in possible:
-            complaints.append(
-                f"{account}: folder {validity} is {names.get((account, validity))}, not one of {possible}"
-            )
+        if len(seen) != stored:
+            complaints.append(f"{account} shows {len(seen)} messages, the database has {stored}")
+        names = {validity: name for name, validity in mailboxes.items()}
+        for (owner, validity), possible in history.folders.items():
+            if owner == account and names.get(validity) not in possible:
+                complaints.append(f"{account}: folder {validity} is {names.get(validity)}, not one of {possible}")
     complaints += _deliveries(history, found)
     for letter in history.letters.values():
         complaints += _compare(letter, found.get(letter.mark, {}))
@@ -53,25 +60,38 @@ def judge(cluster: Cluster, history: History) -> list[str]:
     return complaints + list(testimony(cluster.database))
 
 
-def _read(client: Client, account: str, found: dict[str, dict[Place, frozenset[str]]]) -> Iterator[tuple[str, int]]:
-    """Names of mailboxes and their UIDVALIDITY."""
+def _patient(cluster: Cluster, account: str) -> Client:
+    client, name = cluster.log_in(account)
+    client.close()
+    return cluster.connect(name, account, patience=PATIENCE)
+
+
+def _mailboxes(client: Client) -> Iterator[tuple[str, int]]:
+    """Names and UIDVALIDITY."""
     for listed in client.ask('LIST "" *').lines:
         named = _LISTED.search(listed)
         assert named, listed
         name = named[1].decode()
-        ((validity,),) = client.ask(f"SELECT {name}").numbers("UIDVALIDITY")
-        yield name, validity
-        last = 0
-        for line in client.ask("UID FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (X-MARK)])").lines:
-            mark, uid, flags = _MARK.search(line), _UID.search(line), _FLAGS.search(line)
-            if not uid:
-                continue
-            assert mark, line
-            assert flags, line
-            assert int(uid[1]) > last, f"{account} {name}: UID {uid[1]!r} after {last}"
-            last = int(uid[1])
-            place = Place(account, validity, last)
-            found[mark[1].decode()][place] = frozenset(flags[1].decode().split()) & OURS
+        yield name, client.ask(f"SELECT {name}").numbers("UIDVALIDITY")[0][0]
+
+
+def _messages(client: Client, account: str, mailbox: str, validity: int) -> Iterator[Seen]:
+    client.ask(f"SELECT {mailbox}")
+    last = 0
+    for line in client.ask("UID FETCH 1:* (UID FLAGS BODY.PEEK[])").lines:
+        shown = _SHOWN.match(line)
+        if not shown:
+            continue
+        flags, uid, size = _FLAGS.search(shown[1]), _UID.search(shown[1]), int(shown[2])
+        text = line[shown.end() : shown.end() + size]
+        mark = _MARK.search(text)
+        assert flags, line
+        assert uid, line
+        assert mark, line
+        assert int(uid[1]) > last, f"{account} {mailbox}: UID {uid[1]!r} after {last}"
+        last = int(uid[1])
+        kept = frozenset(flags[1].decode().split()) & OURS
+        yield Seen(mark[1].decode(), Place(account, validity, last), kept, text)
 
 
 def _deliveries(history: History, found: Found) -> Iterator[str]:

@@ -6,8 +6,7 @@ import smtplib
 import threading
 import time
 
-from tests.checker.history import History, Outcome
-from tests.checker.users import message
+from tests.checker.history import LENGTHS, History, Outcome
 from tests.journeys.cluster import BACKENDS, Cluster
 
 LOST = (OSError, smtplib.SMTPException)
@@ -45,7 +44,7 @@ class Sender:
         while not stop.is_set():
             account = self._dice.choice(list(self._cluster.passwords))
             mark = self._history.new_mark(self._name)
-            body = message(mark, account, self._dice.choice((1, 20, 2000)))
+            body = self._history.message(mark, account, self._dice.choice(LENGTHS))
             began = time.monotonic()
             outcome, said = self._send(client, mark, account, body)
             self._history.note(self._name, self._what, outcome, f"{self._backend} {mark} to {account}: {said}", began)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.checker.history import Doubt, History, Letter, Outcome, Place
+from tests.checker.history import LENGTHS, Doubt, History, Letter, Outcome, Place
 from tests.journeys.cluster import BACKENDS, Cluster
 from tests.journeys.imap import Answer, Client, Refused
 
@@ -23,14 +23,6 @@ BREATH = 0.02  # seconds between two commands, at most
 
 _UID = re.compile(rb"[ (]UID (\d+)")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
-
-
-def message(mark: str, account: str, size: int) -> bytes:
-    head = (
-        f"From: sender@elsewhere.test\r\nTo: {account}\r\nSubject: {mark}\r\nX-Mark: {mark}\r\n"
-        f"Message-ID: <{mark}@elsewhere.test>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n\r\n"
-    )
-    return head.encode() + b"Whoever kills the server now does not kill this letter.\r\n" * size
 
 
 class User:
@@ -80,6 +72,8 @@ class User:
                 self._select(self._dice.choice(list(self._boxes)))
             if self._dice.random() < 0.03:
                 self._rename()
+            if self._dice.random() < 0.02:
+                return  # and comes back, perhaps by another backend
             self._dice.choice(actions)()
             stop.wait(self._dice.uniform(0, BREATH))
 
@@ -194,7 +188,7 @@ class User:
         letter = self._history.letter(self._history.new_mark(self._name), self._account)
         before = self._history.horizon(self._account, validity)
         flags = frozenset(self._dice.sample(KEYWORDS, self._dice.randint(0, 2)))
-        body = message(letter.mark, self._account, self._dice.choice((1, 20, 2000)))
+        body = self._history.message(letter.mark, self._account, self._dice.choice(LENGTHS))
         letter.doubt = Doubt(target=validity, flags=flags)
         try:
             answer = self._ask("append", f"APPEND {name} ({' '.join(sorted(flags))})", body)
