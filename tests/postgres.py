@@ -80,6 +80,8 @@ class Wire:
         self.commit = False
         self.path = folder / ".s.PGSQL.5432"
         self._open: list[socket.socket] = []
+        self.speaking = threading.Event()  # cleared: what the server says is kept back, as if it hung
+        self.speaking.set()
         self.go_on()
 
     def go_on(self) -> None:
@@ -141,8 +143,10 @@ class Wire:
 
     def _down(self, client: socket.socket, server: socket.socket, quiet: threading.Event) -> None:
         while not quiet.is_set() and (data := _received(server)):
+            self.speaking.wait()
             if not quiet.is_set():
-                client.sendall(data)
+                with contextlib.suppress(OSError):  # the client may have had enough
+                    client.sendall(data)
 
     def close(self) -> None:
         self._listener.close()

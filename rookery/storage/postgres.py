@@ -21,8 +21,8 @@ from rookery.base.log import logger
 from rookery.storage.engine import EngineFailed, OutcomeUnknown, Row, Transaction, Value
 from rookery.storage.migrations import Migration, migrate
 from rookery.storage.postgres_dial import Connection, Dial, close, last_row, translated
+from rookery.storage.postgres_pool import ReadingPool
 
-POOL = 4  # idle reading connections kept
 APPLICATION = "rookery"
 MIGRATING = "60s"  # how long a node waits for another that brings the schema up to date
 LISTENING = 5.0  # seconds after which a listener looks whether it shall end, or connects again
@@ -222,8 +222,7 @@ class PostgresDatabase:
         self.doubts = 0
         self._dial_as = functools.partial(Dial, conninfo, schema, clock=clock or SystemClock(), pause=pause)
         self.dial = self._dial_as(application)
-        self._idle: list[Connection] = []
-        self._lock = threading.Lock()
+        self._readers = ReadingPool(lambda: self.dial.connect(), pause)
         self._writing = threading.Lock()
         self._types: dict[str, dict[str, str]] = {}
         self._closed = False
@@ -318,11 +317,10 @@ class PostgresDatabase:
 
     def _forget(self) -> None:
         """Close all connections that are not in use: one was lost, and the others are likely to be."""
-        with self._lock:
-            idle, self._idle = self._idle, []
+        self._readers.forget()
         writer, self._writer = self._writer, None
-        for connection in (*idle, *([writer] if writer is not None else [])):
-            close(connection)
+        if writer is not None:
+            close(writer)
 
     def reopen(self) -> None:
         """After a failure nothing that the connections believe is trusted; the next use connects."""
@@ -339,38 +337,12 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[PostgresReader]:
-        reader = self._reader()
+        """One moment. On the event loop it is refused rather than waited for: see postgres_pool.py."""
+        reader = PostgresReader(self, self._readers.take())
         try:
             yield reader
         finally:
-            self._give_back(reader)
-
-    def _reader(self) -> PostgresReader:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is not None:
-            with contextlib.suppress(EngineFailed):  # lost while it was idle: connect
-                return self._snapshot(connection)
-        return self._snapshot(self.dial.connect())
-
-    def _snapshot(self, connection: Connection) -> PostgresReader:
-        reader = PostgresReader(self, connection)
-        try:
-            reader.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        except BaseException:
-            close(connection)
-            raise
-        return reader
-
-    def _give_back(self, reader: PostgresReader) -> None:
-        connection = reader.connection
-        self._roll_back(connection)
-        with self._lock:
-            keep = not self._closed and not connection.closed and len(self._idle) < POOL and reader.failure is None
-            if keep:
-                self._idle.append(connection)
-        if not keep:
-            close(connection)
+            self._readers.give_back(reader.connection, sound=reader.failure is None)
 
     # --- other nodes -----------------------------------------------------------------------------------------------
 
@@ -408,8 +380,8 @@ class PostgresDatabase:
             )
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
+        self._closed = True
+        self._readers.close()
         self._forget()
 
 

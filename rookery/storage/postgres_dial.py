@@ -6,9 +6,11 @@ once. A caller waits for CONNECT seconds at most, and the event loop is never ke
 
 import contextlib
 from collections.abc import Callable
+from typing import TypeVar
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.abc import PQGen
 from psycopg.adapt import Loader
 from psycopg.rows import tuple_row
 
@@ -23,7 +25,7 @@ IDLE_MS = 10_000  # a transaction whose client has stopped is ended: it holds lo
 PAUSE, PAUSE_MOST = 0.05, 2.0  # seconds without an attempt: after the first failed one, at most
 OUTCOME = 10.0  # seconds in which the fate of a commit is looked for
 
-Connection = psycopg.Connection[Row]
+T = TypeVar("T")
 
 _FULL = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientResources)
 _BUSY = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable, errors.QueryCanceled)
@@ -35,6 +37,23 @@ _AWAY = (
     errors.ObjectNotInPrerequisiteState,  # a standby has no WAL position of its own
     errors.IdleInTransactionSessionTimeout,
 )
+
+
+class Connection(psycopg.Connection[Row]):
+    """`patience`: seconds that the server may take for one answer; None: as long as the connection lives. One on which
+    that was too long is `impatient`, and closed: nobody knows to which question its next answer would belong.
+    """
+
+    patience: float | None = None
+    impatient = False
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except errors._WaitTimeout:  # the one name that psycopg has for it
+            self.impatient = True
+            self.pgconn.finish()
+            raise
 
 
 class _PlainNumber(Loader):
@@ -94,7 +113,7 @@ class Dial:
             raise EngineFailed(Cause.UNAVAILABLE, "the database cannot be reached; it is tried again shortly")
         connection: Connection | None = None
         try:
-            connection = psycopg.connect(
+            connection = Connection.connect(
                 self._conninfo, autocommit=True, application_name=self._application, connect_timeout=CONNECT,
                 tcp_user_timeout=SILENCE_MS, row_factory=tuple_row,
             )  # fmt: skip

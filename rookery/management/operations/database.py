@@ -42,7 +42,7 @@ def examine(conninfo: str) -> list[Finding]:
 
 
 def _connected(conninfo: str) -> Connection:
-    return psycopg.connect(conninfo, autocommit=True, connect_timeout=CONNECT, application_name="rookery check")
+    return Connection.connect(conninfo, autocommit=True, connect_timeout=CONNECT, application_name="rookery check")
 
 
 def _facts(connection: Connection) -> Iterator[Finding]:
