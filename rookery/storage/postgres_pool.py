@@ -7,6 +7,7 @@ of the pool's own has found the server again. Readers in other threads wait as l
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -49,10 +50,11 @@ class ReadingPool:
         loop = on_loop()
         if loop and self._away:
             raise EngineFailed(Cause.UNAVAILABLE, "the database does not answer; it is looked for")
+        began = time.monotonic()
         try:
             return self._begun(ON_LOOP if loop else None)
         except EngineFailed:
-            if loop:
+            if loop and time.monotonic() - began > ON_LOOP / 2:  # a server that refuses at once keeps nobody
                 self._look_for_it()
             raise
 
