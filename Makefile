@@ -1,7 +1,8 @@
 # make run     a demo site in ./demo, on loopback           make test    everything; what could not run is listed at the end
 # make setup   only sets up .venv                           make check   lint, types, import directions, unit tests: 2 minutes
 # make bench   measure, beside other servers if they exist  make fuzz    coverage-guided fuzzing of every parser
-# make soak    the long tests                               make clean   removes what these made (and ./demo not)
+# make soak    the long tests                               make clean   removes what these made (and ./demo, ./cluster not)
+# make cluster PostgreSQL, three backends of one pool and a static pool in ./cluster, on loopback
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 FAST := $(shell test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp})
 
-.PHONY: setup run test check bench fuzz soak docs wheel constraints clean
+.PHONY: setup run cluster test check bench fuzz soak docs wheel constraints clean
 
 setup: $(STAMP)
 
@@ -21,6 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 run: setup
 	@$(BIN)/rookery demo demo
+
+cluster: setup
+	@$(BIN)/rookery cluster cluster
 
 test: setup
 	@tests/debian-packages

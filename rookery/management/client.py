@@ -146,4 +146,9 @@ def decode_answer(data: bytes, found: Operation) -> object:
     answer = msgspec.json.decode(data, type=Answer)
     if answer.refused is not None:
         raise RookeryError(answer.refused.cause, answer.refused.what)
-    return msgspec.json.decode(answer.result, type=found.result)
+    try:
+        return msgspec.json.decode(answer.result, type=found.result)
+    except msgspec.ValidationError as error:
+        raise RookeryError(
+            Cause.UNSUPPORTED, f"the node is of another release than this command and should be restarted ({error})"
+        ) from error

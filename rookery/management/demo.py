@@ -50,12 +50,14 @@ async def fill(parts: Parts) -> None:
         if parts.directory.account(address) is None:
             await add_account(parts, address, password, name=name.capitalize())
             passwords[address] = password
-    await asyncio.to_thread(_send_welcome, parts.config, sorted(passwords))
+    listening = parts.config.listen.addresses[0], ports(parts.config)["smtp"]
+    await asyncio.to_thread(send_welcome, *listening, sorted(passwords))
     file.write_text(json.dumps(passwords, indent=2) + "\n", encoding="utf-8")
     os.chmod(file, 0o600)
 
 
-def _send_welcome(config: Config, recipients: list[str]) -> None:
+def send_welcome(host: str, port: int, recipients: list[str]) -> None:
+    """By SMTP, as anybody would."""
     message = EmailMessage()
     message["From"] = f"Rookery <postmaster@{DOMAIN}>"
     message["To"] = ", ".join(recipients)
@@ -63,7 +65,7 @@ def _send_welcome(config: Config, recipients: list[str]) -> None:
     message["Date"] = formatdate(localtime=True)
     message["Message-ID"] = make_msgid(domain=HOSTNAME)
     message.set_content(_WELCOME)
-    with smtplib.SMTP(config.listen.addresses[0], ports(config)["smtp"], "demo.example.test", SMTP_TIME) as client:
+    with smtplib.SMTP(host, port, "demo.example.test", SMTP_TIME) as client:
         client.send_message(message, f"postmaster@{DOMAIN}", recipients)
 
 

@@ -142,11 +142,15 @@ async def orphaned(stop: Callable[[], None]) -> None:
     stop()
 
 
+def own_command(site: Site, backend: str = "") -> list[str]:
+    """What serves a site, or one of its backends, with this very program."""
+    chosen = ["--backend", backend] if backend else []
+    return [sys.executable, "-m", "rookery", "--site", str(site.folder), "serve", *chosen]
+
+
 def supervise(site: Site, config: Config) -> int:
     """All backends of a site, in the foreground; prints `ready` when all are. Raises RookeryError."""
     direct_log(site, config)
-    program = [sys.executable, "-m", "rookery", "--site", str(site.folder), "serve", "--backend"]
-    commands = {name: [*program, name] for name, _ in config.store.backends}
 
     def ready() -> None:
         log.flush()
@@ -154,16 +158,22 @@ def supervise(site: Site, config: Config) -> int:
         sys.stdout.flush()
         notify("READY=1", "serving")
 
+    try:
+        run_all({name: own_command(site, name) for name, _ in config.store.backends}, config.drain.time, ready)
+    finally:
+        log.flush()
+    return 0
+
+
+def run_all(commands: Mapping[str, Sequence[str]], drain: float, ready: Callable[[], None]) -> None:
+    """Until SIGTERM or SIGINT; SIGHUP goes to all. Raises RookeryError, or what `ready` raises, once all have ended."""
+
     async def live() -> None:
-        supervisor = Supervisor(commands, drain=config.drain.time)
+        supervisor = Supervisor(commands, drain=drain)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)
         loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
         await supervisor.run(ready)
 
-    try:
-        asyncio.run(live())
-    finally:
-        log.flush()
-    return 0
+    asyncio.run(live())
