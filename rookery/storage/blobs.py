@@ -67,6 +67,8 @@ class BlobStore:
     """`known_end(segment)`: how far the index knows the segment; nothing before it is ever cut."""
 
     with_index = False
+    patient = False
+    shelves = 1
 
     def __init__(
         self, folder: Path, files: Files, *, known_end: Callable[[int], int] | None = None, compress: bool = False
@@ -331,6 +333,9 @@ class BlobStore:
 
     def large(self) -> list[BlobId]:
         return [BlobId(bytes.fromhex(name)) for name in self._files.names(self._large) if len(name) == 32]
+
+    def shelf(self, number: int) -> list[BlobId]:
+        return self.large()
 
     def segment_size(self, segment: int) -> int:
         file = self._files.open_read(self._name(segment))

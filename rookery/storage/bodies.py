@@ -1,4 +1,5 @@
-"""What writer, store and spool ask of whatever keeps their blobs: segment files (blobs.py) or rows (postgres_blobs.py).
+"""What writer, store and spool ask of whatever keeps their blobs: segment files (blobs.py), rows (postgres_blobs.py),
+files in a shared folder (folder_blobs.py), objects (object_blobs.py).
 
 The order never changes: a blob is durable before, or with, the first row that names it.
 """
@@ -13,10 +14,16 @@ from rookery.storage.staging import Staged, Staging
 
 
 class Blobs(Protocol):
-    """`with_index`: they are kept in the database of the index, so that one transaction has both."""
+    """with_index: they are kept in the database of the index, so that one transaction has both.
+
+    patient: putting has time-outs of its own, and seconds of it do not mean that the writer hangs.
+    """
 
     @property
     def with_index(self) -> bool: ...
+
+    @property
+    def patient(self) -> bool: ...
 
     def stage(self) -> Staging: ...
 
@@ -56,8 +63,13 @@ class Blobs(Protocol):
         """[start, stop) in pieces of at most 256 kB."""
         ...
 
-    def large(self) -> list[BlobId]:
-        """Blobs with a place of their own, not in a segment; for finding those that nothing names."""
+    @property
+    def shelves(self) -> int: ...
+
+    def shelf(self, number: int) -> list[BlobId]:
+        """Some of the blobs with a place of their own, not in a segment; for finding those that nothing names. All
+        shelves, from 0, have all; 0 where `strays` finds them. May take seconds.
+        """
         ...
 
     def strays(self, index: str, before: bytes) -> list[BlobId]:

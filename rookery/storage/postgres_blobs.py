@@ -5,7 +5,6 @@ it, one by one, so that the index's locks are held for moments only; a crash bet
 names, to be found by `strays`. Parts are stored out of line and uncompressed (STORAGE EXTERNAL), as the octets came.
 """
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from rookery.storage.blobs import LookAgain
 from rookery.storage.engine import Database, Transaction, Value
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.migrations import Migration
+from rookery.storage.parted import PART, part_checksum, parts
 from rookery.storage.segments import IDENTITY, Place, Record
-from rookery.storage.staging import CHUNK, Staged, Staging, StagingArea
+from rookery.storage.staging import Staged, Staging, StagingArea
 
 LARGE = 1024 * 1024  # octets from which a body is committed before the batch
-PART = CHUNK
 FORGOTTEN = 1000  # blobs deleted by one transaction
 
 _COLUMNS = ("blob", "part", "checksum", "data")
@@ -38,21 +37,9 @@ def body_tables(version: int, oldest_release: str = "0.1.0") -> Migration:
     )
 
 
-def _checksum(blob: bytes, part: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(blob, part))
-
-
-def _parts(blob: BlobId, staged: Staged) -> Iterator[tuple[Value, ...]]:
-    """Rows; every part but the last is PART octets long. An empty body has one empty part."""
-    number, buffer = 0, bytearray()
-    for chunk in staged.chunks():
-        buffer += chunk
-        while len(buffer) > PART:
-            data = bytes(buffer[:PART])
-            del buffer[:PART]
-            yield blob, number, _checksum(blob, number, data), data
-            number += 1
-    yield blob, number, _checksum(blob, number, bytes(buffer)), bytes(buffer)
+def _rows(blob: BlobId, staged: Staged) -> Iterator[tuple[Value, ...]]:
+    for number, checksum, data in parts(blob, staged):
+        yield blob, number, checksum, data
 
 
 class PostgresBlobs:
@@ -62,6 +49,8 @@ class PostgresBlobs:
     """
 
     with_index = True
+    patient = False
+    shelves = 0  # `strays` asks the database
     current = 0
 
     def __init__(self, database: Database, folder: Path, files: Files | None = None) -> None:
@@ -92,7 +81,7 @@ class PostgresBlobs:
 
     def _put_large(self, blob: BlobId, staged: Staged) -> None:
         with self._database.write() as tx:
-            for row in _parts(blob, staged):
+            for row in _rows(blob, staged):
                 tx.insert_many("body", _COLUMNS, [row])
 
     def _give_up(self, blobs: Sequence[BlobId]) -> None:
@@ -106,7 +95,7 @@ class PostgresBlobs:
         for blob in blobs:
             staged = self._ready.get(blob)
             if staged is not None:
-                rows += _parts(blob, staged)
+                rows += _rows(blob, staged)
         tx.insert_later("body", _COLUMNS, rows)
 
     def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
@@ -148,7 +137,7 @@ class PostgresBlobs:
         if [row[0] for row in rows] != list(range(first, last + 1)):
             raise self._rotten(blob, "a part of it is missing")
         for part, checksum, data in rows:
-            if checksum != _checksum(blob, part, data) or len(data) != min(PART, place.length - part * PART):
+            if checksum != part_checksum(blob, part, data) or len(data) != min(PART, place.length - part * PART):
                 raise self._rotten(blob, f"the checksum of part {part} is wrong")
         return b"".join(row[2] for row in rows)
 
@@ -201,8 +190,7 @@ class PostgresBlobs:
             )  # fmt: skip
         return [BlobId(row[0]) for row in rows]
 
-    def large(self) -> list[BlobId]:
-        """None to be looked for one by one: `strays` asks the database."""
+    def shelf(self, number: int) -> list[BlobId]:
         return []
 
     def segments(self) -> list[int]:

@@ -7,7 +7,8 @@ others find it taken and rest. It waits for nobody's locks for long: it would ke
 """
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,7 +37,7 @@ SLICES_PER_STEP = 8  # of each kind
 TRIM_EVERY = 3_600.0  # seconds between two passes over all change logs
 BALLAST_EVERY = 10.0
 ORPHANS_PER_SLICE = 500
-STRAYS_EVERY = 86_400.0  # seconds between two passes over all bodies of a shared store
+STRAYS_EVERY = 86_400.0  # seconds between two passes over all bodies of a shared store; another store has one, at first
 STRAY_AGE = 86_400_000  # milliseconds after which a body that nothing names is nobody's
 LOCK_WAIT = "200ms"
 REST = 10.0  # seconds after a step of a shared store that found nothing, or found another backend at it
@@ -61,7 +62,9 @@ class Upkeep:
         self._trim_due = 0.0
         self._ballast_due = 0.0
         self._below: str | None = None
-        self._orphans: list[BlobId] | None = None
+        self._orphans: list[BlobId] = []
+        self._shelf: int | None = None
+        self._orphans_due = 0.0
         self._strays_after: bytes | None = None
         self._strays_due = 0.0
         self._not_before = 0.0
@@ -126,25 +129,34 @@ class Upkeep:
         self._store.blobs.drop(tx, [blob for blob, _ in swept.files])
         return swept
 
-    async def _slices(self, work: Callable[[Transaction], Purged | Swept], after: Callable[..., None]) -> bool:
+    async def _slices(
+        self, work: Callable[[Transaction], Purged | Swept], after: Callable[..., Awaitable[None]]
+    ) -> bool:
         for _ in range(SLICES_PER_STEP):
             made = await self._exclusive(work)
-            after(made)
+            await after(made)
             if not made.more:
                 return False
         return True
 
-    def _purged(self, purged: Purged) -> None:
+    async def _purged(self, purged: Purged) -> None:
         if purged.account is not None:
             self._store.derived.forget_account(purged.account)
 
-    def _swept(self, swept: Swept) -> None:
+    async def _swept(self, swept: Swept) -> None:
         """The index has forgotten them for good; now the files may go. A crash in between leaves orphans."""
         if swept.emails:
             self._compaction.again()
             self._store.derived.forget(swept.emails)
         if not self._store.blobs.with_index:
-            self._store.blobs.delete_many([blob for blob, _ in swept.files])
+            await self._delete([blob for blob, _ in swept.files])
+
+    async def _delete(self, blobs: Sequence[BlobId]) -> None:
+        """From a folder or service that others share: in a thread, for it may take its time."""
+        if self._store.database.shared:
+            await asyncio.to_thread(self._store.blobs.delete_many, blobs)
+        else:
+            self._store.blobs.delete_many(blobs)
 
     async def forget_deliveries(self, below: str) -> None:
         self._below = max(below, self._below or "")
@@ -175,18 +187,39 @@ class Upkeep:
         return self._trim_after is not None
 
     async def _find_orphans(self) -> bool:
-        """Once after opening: files of large blobs that a crash left without a row in the index."""
+        """Blobs with places of their own that a crash left without a row in the index: looked for once after opening,
+        on a shared store once a day, and there young ones are left alone: they may be just arriving.
+        """
         store = self._store
-        if self._orphans is None:
-            self._orphans = await asyncio.to_thread(store.blobs.large)
-        taken, self._orphans = self._orphans[:ORPHANS_PER_SLICE], self._orphans[ORPHANS_PER_SLICE:]
+        if not self._orphans:
+            if self._shelf is None:
+                if store.clock.monotonic() < self._orphans_due:
+                    return False
+                self._shelf = 0
+                self._orphans_due = store.clock.monotonic() + STRAYS_EVERY if store.database.shared else math.inf
+            if self._shelf >= store.blobs.shelves:
+                self._shelf = None
+                return False
+            found = await asyncio.to_thread(store.blobs.shelf, self._shelf)
+            self._orphans = [blob for blob in found if blob < self._old] if store.database.shared else found
+            self._shelf += 1
+        taken = self._orphans[:ORPHANS_PER_SLICE]
 
         def known(tx: Transaction) -> set[BlobId]:
             return {row[0] for row in tx.select_many("blob", ("blob",), ("blob",), [(b,) for b in taken])}
 
         if taken:
-            store.blobs.delete_many(sorted(set(taken) - await self._exclusive(known)))
-        return bool(self._orphans)
+            gone = sorted(set(taken) - await self._exclusive(known))
+            if gone:
+                log.warning("orphans", bodies=len(gone))
+                await self._delete(gone)
+            del self._orphans[:ORPHANS_PER_SLICE]
+        return True
+
+    @property
+    def _old(self) -> bytes:
+        """Blob ids below this are older than STRAY_AGE: they begin with their time."""
+        return max(0, int(self._store.clock.wall() * 1000) - STRAY_AGE).to_bytes(6, "big")
 
     async def _drop_strays(self) -> bool:
         """Bodies without a row in the index, left by a crash or a lost connection: now and then all are looked at."""
@@ -196,7 +229,7 @@ class Upkeep:
                 return False
             self._strays_after, self._strays_due = b"", store.clock.monotonic() + STRAYS_EVERY
         after = self._strays_after
-        before = max(0, int(store.clock.wall() * 1000) - STRAY_AGE).to_bytes(6, "big")
+        before = self._old
 
         def look() -> tuple[list[BlobId], bytes | None]:
             with store.read() as reader:

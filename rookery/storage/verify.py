@@ -135,7 +135,7 @@ class _Verification:
             place = self._store.place(blob)
         except RookeryError:
             return  # removed meanwhile
-        if place.segment not in blobs.segments() if place.segment else blob not in blobs.large():
+        if place.segment not in blobs.segments() if place.segment else blob not in blobs.shelf(0):
             self.add(Trouble.MISSING, f"blob {blob.hex()}", "its file is missing", blob)
 
     def strays(self) -> None:
@@ -167,17 +167,16 @@ class _Verification:
         self.add(Trouble.MISSING, where, "its octets are missing", blob)
 
     def large(self) -> None:
-        """Bodies with places of their own: all read, and files that no row names."""
-        with_index = self._store.blobs.with_index
-        files = self._store.blobs.large()
-        there = set(files)
+        """Bodies with places of their own: all read, and those that no row names."""
+        shared = self._store.database.shared
+        there = set() if shared else set(self._store.blobs.shelf(0))
         after = b""
         sql = "SELECT blob, length FROM blob WHERE segment = 0 AND blob > ? ORDER BY blob LIMIT ?"
         while True:
             with self._store.read() as reader:
                 rows = reader.rows(sql, after, ROWS_PER_READ)
             for blob, length in rows:
-                if not with_index and blob not in there:
+                if not shared and blob not in there:
                     self._absent(BlobId(blob))
                     continue
                 self._blobs += 1
@@ -186,13 +185,17 @@ class _Verification:
             if len(rows) < ROWS_PER_READ:
                 break
             after = rows[-1][0]
-        for start in range(0, len(files), ROWS_PER_READ):
-            part = [(blob,) for blob in files[start : start + ROWS_PER_READ]]
+        for number in range(self._store.blobs.shelves):
+            self._unnamed(self._store.blobs.shelf(number))
+
+    def _unnamed(self, blobs: Sequence[BlobId]) -> None:
+        for start in range(0, len(blobs), ROWS_PER_READ):
+            part = [(blob,) for blob in blobs[start : start + ROWS_PER_READ]]
             with self._store.read() as reader:
                 known = {row[0] for row in reader.select_many("blob", ("blob",), ("blob",), part)}
             for (blob,) in part:
                 if blob not in known:
-                    self.add(Trouble.ORPHAN, f"file large/{blob.hex()}", "no row names it (or it is just arriving)")
+                    self.add(Trouble.ORPHAN, f"blob {blob.hex()}", "no row names it (or it is just arriving)")
 
     def unnamed_segments(self, segments: set[int]) -> None:
         """Rows that name a segment whose file is not there."""

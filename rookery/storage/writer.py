@@ -305,11 +305,15 @@ class Writer:
         places: Places = {}
         bodies = [body for item in items for body in item.bodies]
         if bodies and self.blobs is not None:
+            if self.blobs.patient:
+                self._since = None  # the service may take its time; the database is on the clock afterwards
             try:
                 places = self.blobs.put_batch(bodies)
             except RookeryError as error:
                 items = _without_bodies(items, error.refusal)
                 log.error("bodies-refused", cause=error.cause.value, what=error.what, bodies=len(bodies))
+            if self.blobs.patient:
+                self._since = self._clock.monotonic()
         if not items:
             return []
         try:
