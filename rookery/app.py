@@ -32,7 +32,7 @@ from rookery.management.notify import notify
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_settings, check_tls, ports
 from rookery.management.operations.registry import Operation, load_all
-from rookery.management.operations.status import health, queue_figures
+from rookery.management.operations.status import health, hosted_here, queue_figures
 from rookery.management.parts import Parts
 from rookery.management.privileges import allow_open_files, become, must_become
 from rookery.management.services import Services
@@ -223,6 +223,7 @@ class Node:
                     {"": queue.oldest_age},
                 ),
                 ("connections", "Open connections, by listener.", dict(self.connections())),
+                ("hosted_accounts", "Accounts that this backend hosts.", {"": hosted_here(parts)}),
                 ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
                 ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),
                 (

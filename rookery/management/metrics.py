@@ -23,6 +23,9 @@ EVENTS = {
     ("queue", "failed"): ("deliveries", "fate", "failed"),
     ("auth", "login"): ("logins", "result", "good"),
     ("auth", "login-failed"): ("logins", "result", "failed"),
+    ("imap", "referred"): ("referrals", "", ""),
+    ("placement", "found-dead"): ("backends_found_dead", "", ""),
+    ("placement", "account-lost"): ("accounts_lost", "", ""),
     ("net", "connection-refused"): ("connections_refused", "", ""),
 }
 _TEXTS = {
@@ -30,6 +33,9 @@ _TEXTS = {
     "stored": "Messages stored in mailboxes by LMTP, by the queue and by others.",
     "deliveries": "What attempts to deliver did to recipients.",
     "logins": "Logins, by result.",
+    "referrals": "Logins that were sent to the backend that hosts the account.",
+    "backends_found_dead": "Other backends whose death this one recorded.",
+    "accounts_lost": "Accounts that this backend hosted, and another has, or may have, now.",
     "connections_refused": "Addresses that began to be refused for too many connections.",
 }
 

@@ -23,11 +23,18 @@ def _client(context: typer.Context) -> Client:
     return Client(given.site_folder())
 
 
-def status(context: typer.Context, json: Json = False) -> None:
-    """Show how the site is."""
+def status(
+    context: typer.Context,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="NAME", help="Ask this one of several, not the first that runs.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Show how the site is, as one of its backends sees it."""
     from rookery.management.operations.status import status as operation
 
-    found = _client(context).call(operation)
+    client = _client(context)
+    found = (client.at(backend) if backend else client).call(operation)
     if json:
         write_json(found)
         return
@@ -40,6 +47,7 @@ def status(context: typer.Context, json: Json = False) -> None:
             ("site", found.site),
             ("version", found.version),
             ("node", f"running for {age(now - found.started)}" if found.running else "stopped"),
+            ("backend", f"{found.backend}, hosts {found.hosted} accounts"),
             ("domains", str(found.domains)),
             ("accounts", str(found.accounts)),
             ("connections", connections or "none"),
@@ -50,14 +58,25 @@ def status(context: typer.Context, json: Json = False) -> None:
 
 
 def health(context: typer.Context, json: Json = False) -> None:
-    """Exit 0 when the node serves and can store, else 1; within a second."""
-    from rookery.management.operations.status import Health
+    """Exit 0 when the node serves and can store, all of its backends if it has several; else 1; within a second."""
+    from rookery.management.operations.status import Health, all_healthy
     from rookery.management.operations.status import health as operation
 
-    try:
-        found = _client(context).call_within(HEALTH_TIME, operation)
-    except RookeryError as error:
-        found = Health(False, [error.what or error.cause.value])
+    def ask(client: Client) -> Health:
+        try:
+            return client.call_within(HEALTH_TIME, operation)
+        except RookeryError as error:
+            return Health(False, [error.what or error.cause.value])
+
+    client = _client(context)
+    names = [name for name, _ in client.config.store.backends]
+    if names:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(len(names)) as threads:  # all at once: one that hangs takes no time of the others
+            found = all_healthy(dict(zip(names, threads.map(ask, map(client.at, names)), strict=True)))
+    else:
+        found = ask(client)
     if json:
         write_json(found)
     elif found.ok:

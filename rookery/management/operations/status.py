@@ -1,5 +1,6 @@
 """How a node is: figures for people (`status`), and yes or no for machines (`health`, /healthz)."""
 
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rookery.management.parts import Parts
     from rookery.storage.engine import Transaction
 
-WRITE_TIME = 0.6  # seconds within which a healthy store commits
+WRITE_TIME = 0.6  # seconds within which a healthy store commits, and a pool hears of its backend
 
 
 class QueueFigures(msgspec.Struct, frozen=True):
@@ -28,10 +29,13 @@ class QueueFigures(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """`started`: seconds UTC, 0 on a stopped site. `connections`: by listener."""
+    """`started`: seconds UTC, 0 on a stopped site. `connections`: by listener. `backend`: which one answered; this,
+    `hosted` (accounts) and connections are of that one, the rest is of the whole site."""
 
     version: str
     site: str
+    backend: str
+    hosted: int
     running: bool
     started: int
     domains: int
@@ -68,6 +72,8 @@ async def status(parts: "Parts") -> Status:
     return Status(
         version=__version__,
         site=str(parts.site.folder),
+        backend=parts.backend,
+        hosted=hosted_here(parts),
         running=running is not None,
         started=int(running.started) if running else 0,
         domains=sum(1 for _ in parts.directory.domains()),
@@ -77,26 +83,51 @@ async def status(parts: "Parts") -> Status:
     )
 
 
+def hosted_here(parts: "Parts") -> int:
+    """Accounts: all of them in a static pool, which has one backend."""
+    return len(parts.placement.hosted()) if parts.config.store.database else parts.directory.count_accounts()
+
+
 @operation("health", running=True)
 async def health(parts: "Parts") -> Health:
-    """Whether the loop turns, store and spool commit within WRITE_TIME, and the directory can be read; warns of the
-    certificate's end."""
+    """Whether the loop turns, store and spool commit, the pool knows that this backend lives (each within WRITE_TIME),
+    and the directory can be read; warns of the certificate's end."""
     import asyncio  # here, because the command line imports this file too and should be quick
 
-    problems = []
-    for name, probe in (("store", parts.store.exclusive), ("spool", parts.spool.writer.exclusive)):
-        try:
-            async with asyncio.timeout(WRITE_TIME / 2):
-                await probe(_nothing)
-        except TimeoutError:
-            problems.append(f"the {name} does not commit")
-        except RookeryError as error:
-            problems.append(f"the {name} does not commit: {error.what or error.cause.value}")
+    found = await asyncio.gather(
+        _within("the store does not commit", parts.store.exclusive(_nothing)),
+        _within("the spool does not commit", parts.spool.writer.exclusive(_nothing)),
+        _within("its pool does not know that it lives", parts.placement.fresh()),
+    )
+    problems = [problem for problem in found if problem]
     if parts.store.upkeep.full:
         problems.append("the disk of the store is full")
     parts.directory.last_change()
     tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
     return Health(not problems, problems, [str(problem) for problem in tls])
+
+
+async def _within(problem: str, work: Awaitable[None]) -> str:
+    """The problem, if the work is not done in time; else nothing."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(WRITE_TIME):
+            await work
+    except TimeoutError:
+        return problem
+    except RookeryError as error:
+        return f"{problem}: {error.what or error.cause.value}"
+    return ""
+
+
+def all_healthy(found: Mapping[str, Health]) -> Health:
+    """Of several backends by name: good when all are."""
+    return Health(
+        all(one.ok for one in found.values()),
+        [f"{name}: {problem}" for name, one in found.items() for problem in one.problems],
+        list(dict.fromkeys(warning for one in found.values() for warning in one.warnings)),
+    )
 
 
 def _nothing(tx: "Transaction") -> None:
