@@ -40,3 +40,9 @@ class Engine(Protocol[Event_co]):
     def leftover(self) -> bytes:
         """Octets received and not yet used."""
         ...
+
+
+# How a line of HTTP begins: somebody else's browser or server was made to send it here, and login or letter after it.
+HTTP_METHODS = frozenset(
+    {b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PRI", b"PUT", b"TRACE"}
+)

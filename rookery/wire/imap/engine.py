@@ -13,7 +13,7 @@ import binascii
 import re
 from enum import Enum
 
-from rookery.wire.engine import Wants
+from rookery.wire.engine import HTTP_METHODS, Wants
 from rookery.wire.imap import commands as c
 from rookery.wire.imap.complaints import HEAD_LENGTH, complaint
 from rookery.wire.imap.events import (
@@ -259,6 +259,9 @@ class Engine:
     def _whole(self, events: list[Event], data: bytes, used: int) -> bool:
         """A command is complete: one event, and nothing after it is read before that was handled."""
         head = HEAD.match(data)
+        if self.state is State.NOT_AUTHENTICATED and data.partition(b" ")[0] in HTTP_METHODS:
+            self._complain(events, Wrong("this is not a web server"), used, close=True)
+            return False
         try:
             if head is None:
                 raise Wrong("expected a tag and a command")

@@ -12,7 +12,7 @@ Whether a sender, recipient or message is wanted is the session's to say; everyt
 import binascii
 from collections.abc import Callable, Sequence
 
-from rookery.wire.engine import Wants
+from rookery.wire.engine import HTTP_METHODS, Wants
 from rookery.wire.smtp import replies
 from rookery.wire.smtp.commands import Bad, from_base64, read_auth, read_bdat, read_mail_from, read_name, read_rcpt_to
 from rookery.wire.smtp.events import BODY_END, BODY_START, RESET, Event, Mail, Malformed, SaslAnswer
@@ -214,7 +214,7 @@ class Engine:
 
     def _unknown(self, verb: bytes, events: list[Event]) -> bool:
         """What speaks HTTP was sent here by somebody else (a form posted to this port), and may hold a message."""
-        if verb in _HTTP_METHODS or verb.endswith(b":"):  # a field: Host comes soon, however long the first line was
+        if verb in HTTP_METHODS or verb.endswith(b":"):  # a field: Host comes soon, however long the first line was
             events.append(Malformed("HTTP"))
             self.close(replies.NOT_HTTP)
             return False
@@ -475,9 +475,6 @@ class Engine:
         self._drop()
 
 
-_HTTP_METHODS = frozenset(
-    {b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PRI", b"PUT", b"TRACE"}
-)
 _STEPS: dict[Mode, Callable[[Engine, list[Event]], bool]] = {
     Mode.COMMAND: Engine._step_command,
     Mode.ANSWER: Engine._wait,
