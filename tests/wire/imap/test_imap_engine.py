@@ -159,7 +159,7 @@ def test_a_long_line_that_ends_is_got_over() -> None:
 
 
 def test_nonsense_ends_the_connection_in_time() -> None:
-    events, _ = three_ways(b"GET / HTTP/1.1\r\nHost: x\r\n" * 20, "new")
+    events, _ = three_ways(b"HELO x\r\nwhat is this\r\n" * 20, "new")
     assert len(events) == BEFORE_LOGIN.bad
     assert isinstance(events[-1], Malformed)
     assert events[-1].close
