@@ -14,6 +14,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+async def _until_it_hangs_up(client: Client) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            yield await client.line()
+        except EOFError:
+            return
+
+
 @pytest.mark.parametrize(
     "head", [b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /x HTTP/1.0\r\n\r\n", b"PRI * HTTP/2.0\r\n"]
 )
