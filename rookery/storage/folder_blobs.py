@@ -101,6 +101,11 @@ class FolderBlobs(PartedBlobs):
         finally:
             file.close()
 
+    def _probe(self, name: str) -> None:
+        self._write(self._root / name, iter([b"probe"]))
+        self._files.unlink(self._root / name)
+        self._files.sync_folder(self._root)
+
     def _write_mark(self, text: str) -> None:
         new = self._root / (MARK + NEW)
         self._files.unlink(new)

@@ -119,5 +119,11 @@ class ObjectBlobs(PartedBlobs):
         except FileNotFoundError:
             return None
 
+    def _probe(self, name: str) -> None:
+        obstore.put(self._objects, name, b"probe", use_multipart=False)
+        obstore.get_range(self._objects, name, start=0, end=5)
+        next(iter(obstore.list(self._objects, "00", chunk_size=PAGE)), None)
+        obstore.delete(self._objects, name)
+
     def _write_mark(self, text: str) -> None:
         obstore.put(self._objects, MARK, text.encode() + b"\n", use_multipart=False)

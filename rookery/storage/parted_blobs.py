@@ -71,6 +71,15 @@ class PartedBlobs(ABC):
     @abstractmethod
     def _write_mark(self, text: str) -> None: ...
 
+    @abstractmethod
+    def _probe(self, name: str) -> None:
+        """Write something durably, and remove it."""
+
+    def probe(self, name: str) -> None:
+        """See whether it can be used. `name`: nobody else's. Raises UNAVAILABLE."""
+        with self._failing("written"):
+            self._probe(name)
+
     def claim(self, owner: str, *, fresh: bool) -> None:
         """Make sure that the place is this store's. `fresh`: it may be a new one, for there is no mail yet.
 

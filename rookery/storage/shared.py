@@ -1,5 +1,5 @@
-"""The shared store's parts: a schema of a PostgreSQL database that many backends have open, and a folder of this
-process's own.
+"""The shared store's parts: a schema of a PostgreSQL database that many backends have open, perhaps a folder or bucket
+for the bodies, and a folder of this process's own.
 
     DIR/derived.db   a cache of what was made of messages, may be lost     DIR/staging   bodies on their way in
 
@@ -13,7 +13,9 @@ from typing import NoReturn
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import RandomBytes
+from rookery.storage.bodies import Blobs
 from rookery.storage.derived import forget_derived, open_derived
+from rookery.storage.elsewhere import Elsewhere, open_elsewhere, settle
 from rookery.storage.engine import Database
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.hosting import SHARED_MIGRATIONS
@@ -27,19 +29,32 @@ SCHEMA = "store"
 _HALVES = ("identity-high", "identity-low")
 _NO_SNAPSHOT = (
     "the mail of this site is in PostgreSQL: take pg_dump, or a base backup with archived WAL, of its database;"
-    " `rookery snapshot` has no part of it"
+    " and a copy of what store.blobs names; `rookery snapshot` has no part of it"
 )
 
 
 def open_parts(
-    conninfo: str, folder: Path, random: RandomBytes, *, clock: Clock, schema: str, application: str
+    conninfo: str,
+    folder: Path,
+    random: RandomBytes,
+    *,
+    clock: Clock,
+    schema: str,
+    application: str,
+    bodies: Elsewhere | None = None,
 ) -> Parts:
     """Blocking. Raises IN_USE (the folder), UNSUPPORTED (a newer store), BUSY, DISK_FULL, UNAVAILABLE."""
     database = PostgresDatabase(conninfo, SHARED_MIGRATIONS, schema, application=application, clock=clock)
-    return parts_on(database, folder, random)
+    return parts_on(database, folder, random, bodies=bodies)
 
 
-def parts_on(database: PostgresDatabase, folder: Path, random: RandomBytes, files: Files | None = None) -> Parts:
+def parts_on(
+    database: PostgresDatabase,
+    folder: Path,
+    random: RandomBytes,
+    files: Files | None = None,
+    bodies: Elsewhere | None = None,
+) -> Parts:
     """On an open database with SHARED_MIGRATIONS, which is closed when the store cannot be opened."""
     files = files or DiskFiles()
     with ExitStack() as opened:
@@ -50,12 +65,26 @@ def parts_on(database: PostgresDatabase, folder: Path, random: RandomBytes, file
             opened.callback(lock.release)
             owner = _identity(database, random)
             _own(folder, files, owner)
-            blobs = PostgresBlobs(database, folder / "staging", files)
+            blobs = _blobs(database, folder / "staging", files, bodies, owner.store)
+            opened.callback(blobs.close)
             derived = open_derived(folder)
         except OSError as error:
             raise RookeryError(Cause.UNAVAILABLE, f"{folder} cannot be opened: {error.strerror}") from error
         opened.pop_all()
     return Parts(folder, owner, database, blobs, derived, None, _no_snapshot, list, database.rename, lock.release)
+
+
+def _blobs(database: PostgresDatabase, staging: Path, files: Files, bodies: Elsewhere | None, owner: str) -> Blobs:
+    if bodies is None:
+        settle(database, None, owner)
+        return PostgresBlobs(database, staging, files)
+    elsewhere = open_elsewhere(bodies, staging, files)
+    try:
+        settle(database, elsewhere, owner)
+    except BaseException:
+        elsewhere.close()
+        raise
+    return elsewhere
 
 
 def _no_snapshot(target: Path) -> NoReturn:

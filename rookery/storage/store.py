@@ -22,6 +22,7 @@ from rookery.storage.accounts import CreateAccount, RemoveAccount, SetLimits
 from rookery.storage.append import Append, AppendItem
 from rookery.storage.batch import Progress
 from rookery.storage.blobs import LookAgain
+from rookery.storage.elsewhere import Elsewhere
 from rookery.storage.engine import Reader, Transaction
 from rookery.storage.expunge import Expunge
 from rookery.storage.fence import FencedBatching, Hosting, StaticHosting, StoreBatching
@@ -156,15 +157,17 @@ class Store:
         settings: StoreSettings = DEFAULTS,
         observe: Callable[[float, int], None] | None = None,
         schema: str = "store",
+        bodies: Elsewhere | None = None,
     ) -> "Store":
         """Open or make the store in a schema of a PostgreSQL database, as one of many backends.
 
-        folder: this process's own. application: what its sessions call themselves (hosting.application).
+        folder: this process's own. application: what its sessions call themselves (hosting.application). bodies: where
+        they are when not in the database.
         Raises IN_USE (the folder), UNSUPPORTED (a newer store), BUSY, DISK_FULL, UNAVAILABLE.
         """
         from rookery.storage import shared  # needs psycopg, which an embedded store does without
 
-        opening = partial(shared.open_parts, clock=clock, schema=schema, application=application)
+        opening = partial(shared.open_parts, clock=clock, schema=schema, application=application, bodies=bodies)
         parts = await asyncio.to_thread(opening, conninfo, folder, random)
         return cls(parts, clock=clock, random=random, gate=gate, hosting=hosting, settings=settings, observe=observe)
 

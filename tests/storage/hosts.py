@@ -8,6 +8,7 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.ids import AccountId, RandomBytes
+from rookery.storage.elsewhere import Elsewhere
 from rookery.storage.hosting import SHARED_MIGRATIONS
 from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.shared import parts_on
@@ -34,12 +35,20 @@ class Host:
         self.told: list[tuple[str, object]] = []
         self.store: Store | None = None
 
-    async def open(self, folder: Path, *, clock: ManualClock, random: RandomBytes, **facts: Any) -> Store:
+    async def open(
+        self,
+        folder: Path,
+        *,
+        clock: ManualClock,
+        random: RandomBytes,
+        bodies: Elsewhere | None = None,
+        **facts: Any,
+    ) -> Store:
         database = PostgresDatabase(
             self._uri, SHARED_MIGRATIONS, self._database.schema, application=f"rookery {self._name}", clock=clock,
             pause=clock.advance,
         )  # fmt: skip
-        parts = parts_on(database, folder, random)
+        parts = parts_on(database, folder, random, bodies=bodies)
         store = self.store = Store(parts, hosting=self, clock=clock, random=random, **facts)
         create = store.create_account
 
