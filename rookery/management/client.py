@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+AWAKE = 0.5  # seconds in which one of several backends says that it is there; else the next one is asked
 CONNECT_TIMEOUT = 5.0  # seconds; operations themselves may take as long as they need
 CHUNK = 65536
 
@@ -44,6 +45,19 @@ class Client:
         made = Client(self.site.folder)
         made._sockets = [self.site.control(self.config, backend if names else "")]
         return made
+
+    def at_host(self, address: str) -> "Client":
+        """The same, of the backend of this node that hosts the account, whose sessions then hear of a change at once;
+        any, when none of them does or there is no such account."""
+        if not self.config.store.backends:
+            return self
+        from rookery.management.operations.backends import account_host
+
+        try:
+            host = self.call(account_host, address=address).host
+            return self.at(host) if host else self
+        except RookeryError:
+            return self
 
     def call(self, function: Callable[Concatenate["Parts", P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation wherever it can be run; raises RookeryError as the operation does."""
@@ -73,11 +87,17 @@ class Client:
         return cast(R, self._alone(found, arguments))
 
     def connect(self, timeout: float | None = None) -> socket.socket | None:
-        """A connection to the node's control socket (of several backends, the first that runs), or None."""
+        """A connection to the node's control socket (of several backends, the first that answers), or None."""
+        asleep = False
         for path in self._sockets:
             channel = self._connected(path, timeout)
             if channel is not None:
-                return channel
+                if len(self._sockets) == 1 or _awake(channel, timeout):
+                    return channel
+                channel.close()
+                asleep = True
+        if asleep:
+            raise RookeryError(Cause.UNAVAILABLE, "the node runs but does not answer in time; see its log")
         return None
 
     @staticmethod
@@ -119,6 +139,19 @@ class Client:
                 await parts.close()
 
         return asyncio.run(run())
+
+
+def _awake(channel: socket.socket, timeout: float | None) -> bool:
+    """A process that is stopped still gets connections from its kernel, and says nothing."""
+    from rookery.management.operations.status import ping
+
+    channel.settimeout(AWAKE)
+    try:
+        _ask(channel, by_function(ping), {})
+    except RookeryError:
+        return False
+    channel.settimeout(timeout)
+    return True
 
 
 def _ask(channel: socket.socket, found: Operation, arguments: dict[str, object]) -> object:

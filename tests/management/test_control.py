@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket as stdlib_socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -147,3 +148,37 @@ async def test_a_dead_nodes_socket_counts_as_no_node(folder: Path) -> None:
 def test_the_table_of_operations() -> None:
     assert by_name("test.add") is by_function(add)
     assert by_function(running).running
+
+
+async def test_of_several_backends_one_that_answers_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is stopped: its kernel takes connections, and nobody says anything."""
+    monkeypatch.setattr("rookery.management.client.AWAKE", 0.05)
+    site = make_folders(tmp_path / "site")
+    write_config(site, {"store.backends": (("b1", "127.0.0.1"), ("b2", "127.0.0.2"))})
+    for name in ("b1", "b2"):
+        site.own(name).mkdir(parents=True)
+
+    async def answer(found: Operation, arguments: msgspec.Struct) -> object:
+        return "b2" if found is by_name("ping") else await run(found, arguments)
+
+    with stdlib_socket.socket(stdlib_socket.AF_UNIX) as stopped:
+        stopped.bind(str(site.own("b1") / "control.sock"))
+        stopped.listen()
+        client = Client(site.folder)
+        with pytest.raises(RookeryError, match="does not answer in time"):
+            await asyncio.to_thread(client.call, add, [1, 2])
+        server = ControlServer(site.own("b2") / "control.sock", answer)
+        await server.start()
+        assert await asyncio.to_thread(client.call, add, [1, 2]) == Sum(3, "-")
+        await server.close()
+
+
+async def test_an_answer_of_another_release(folder: Path) -> None:
+    async def answer(found: Operation, arguments: msgspec.Struct) -> object:
+        return {"sum": 3}
+
+    server = ControlServer(folder / "control.sock", answer)
+    await server.start()
+    with pytest.raises(RookeryError, match="of another release than this command"):
+        await asyncio.to_thread(Client(folder).call, add, [1, 2])
+    await server.close()

@@ -85,12 +85,20 @@ def add(
     quota: Quota = None,
     messages: Messages = None,
     admin: Annotated[bool, typer.Option("--admin", help="Gets the mail to postmaster and abuse.")] = False,
+    pool: Annotated[str, typer.Option("--pool", metavar="NAME", help="Which pool has its mail.")] = "",
     json: Json = False,
 ) -> None:
     """Add an account. A password that begins with {SCHEME} is taken as a hash."""
     password, size = read_password(password_file), _size(quota)
     row = _client(context).call(
-        accounts.add_account, address, password, name=name, size_limit=size, message_limit=messages, admin=admin
+        accounts.add_account,
+        address,
+        password,
+        name=name,
+        size_limit=size,
+        message_limit=messages,
+        admin=admin,
+        pool=pool,
     )
     _write_row(row, json, f"{row.address} is there.")
 
@@ -203,7 +211,8 @@ def show(context: typer.Context, address: Address, json: Json = False) -> None:
             ("name", view.name or "-"),
             ("id", view.account),
             ("state", view.state + until),
-            ("holds", f"{amount(view.size)} in {view.messages} messages"),
+            ("pool", view.pool),
+            ("holds", "not known here" if view.size is None else f"{amount(view.size)} in {view.messages} messages"),
             ("quota", f"{limit(view.size_limit)}; messages: {view.message_limit or 'none'}"),
             ("administrator", "yes" if view.admin else "no"),
             ("created", moment(view.created)),
@@ -228,7 +237,8 @@ def change(
     need_any(
         "--name, --quota, --messages, --admin, --no-admin, --enable or --disable", name, quota, messages, admin, enabled
     )
-    row = _client(context).call(
+    client = _client(context).at_host(address)
+    row = client.call(
         accounts.change_account,
         address,
         name=name,
@@ -257,7 +267,7 @@ def remove(
     json: Json = False,
 ) -> None:
     """Remove an account. Its mail is kept for store.keep_removed, unless --now."""
-    row = _client(context).call(accounts.remove_account, address, now=now)
+    row = _client(context).at_host(address).call(accounts.remove_account, address, now=now)
     kept = "" if now else f" Its mail is kept until {moment(row.removed_until)}."
     _write_row(row, json, f"{row.address} is removed.{kept}")
 

@@ -64,6 +64,12 @@ async def queue_figures(parts: "Parts") -> QueueFigures:
     )
 
 
+@operation("ping", running=True)
+async def ping(parts: "Parts") -> str:
+    """Which backend answers."""
+    return parts.backend
+
+
 @operation("status")
 async def status(parts: "Parts") -> Status:
     from rookery import __version__
