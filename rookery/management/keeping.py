@@ -18,6 +18,7 @@ from rookery.distribution.placement.static import StaticPlacement
 from rookery.distribution.placement.values import Backend, Location
 from rookery.distribution.spool.opening import open_spool
 from rookery.distribution.spool.spool import Spool
+from rookery.management.bodies import elsewhere
 from rookery.management.site import Site
 from rookery.storage.gate import Gate
 from rookery.storage.hosting import application
@@ -98,6 +99,7 @@ async def open_mail(
         settings=settings,
         observe=observe,
         schema=STORE,
+        bodies=elsewhere(site, config),
     )
     made.append(store)
     opened.push_async_callback(store.close)
@@ -132,8 +134,14 @@ def open_accounts(
 
 def backend_address(config: Config, backend: str) -> str:
     """Where clients reach a backend: host and IMAP port."""
-    host = dict(config.store.backends).get(backend) or config.listen.addresses[0]
-    port = config.listen.imap + config.listen.port_offset
+    return at_port(backend_host(config, backend), config.listen.imap + config.listen.port_offset)
+
+
+def backend_host(config: Config, backend: str) -> str:
+    return dict(config.store.backends).get(backend) or config.listen.addresses[0]
+
+
+def at_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -61,6 +61,15 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
+class Placing(Enum):
+    """Which pool has a new account, where neither `--pool` nor its domain says so."""
+
+    HERE = "here"
+    FEWEST_ACCOUNTS = "fewest-accounts"
+    MOST_SPACE = "most-space"
+    ROUND_ROBIN = "round-robin"
+
+
 def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(NETWORK.read(text) for text in texts)
 
@@ -203,6 +212,12 @@ class Directory:
         'A PostgreSQL connection string: the directory is kept there, for several nodes; "" keeps it in the site.',
         restart=True,
     )
+    placement: Placing = setting(
+        one_of(Placing),
+        Placing.HERE,
+        "Which pool has an account that is added without `--pool`, in a domain without a pool: this node's own, or"
+        " one of those that are open for new accounts.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +277,28 @@ class Store:
         "",
         'A PostgreSQL connection string, as "host=db1,db2 dbname=mail passfile=/etc/rookery/pgpass": mail is kept'
         ' there, and several backends serve it; "" keeps it in the folder of the site.',
+        restart=True,
+    )
+    blobs: str = setting(
+        TEXT,
+        "",
+        "Where the bodies of such a store are: the path of a folder that all its machines share, or a bucket, as"
+        ' "s3://bucket/folder" (gs: Google Cloud Storage, az: Azure); "" is the database. For one store only, and not'
+        " to be changed once there is mail.",
+        restart=True,
+    )
+    blob_options: tuple[tuple[str, str], ...] = setting(
+        table_of(TEXT),
+        (),
+        'What the service of a bucket is told, as { endpoint = "https://s3.example.org", region = "eu" }; without'
+        " credentials.",
+        restart=True,
+    )
+    blob_credentials_file: str = setting(
+        TEXT,
+        "keys/blobs",
+        'Credentials for the bucket, in lines as access_key_id = "..."; relative to the site. Without the file they'
+        " are taken from the environment, as AWS_ACCESS_KEY_ID.",
         restart=True,
     )
     pool: str = setting(NAME, "main", "The name of the store and of the backends that serve it.", restart=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rookery.base.config import Config, Problem
 from rookery.base.config.load import line_numbers
+from rookery.management import bodies
 from rookery.management.site import CONFIG_NAME, Site
 
 LISTENERS = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps")
@@ -22,6 +23,7 @@ def check_site(folder: Path, *, now: float) -> list[Problem]:
     problems += check_settings(site, config)
     problems += check_tls(site, config, now)
     problems += check_databases(site, config)
+    problems += check_bodies(site, config)
     return problems
 
 
@@ -45,6 +47,15 @@ def check_databases(site: Site, config: Config) -> list[Problem]:
         for uri, sharing in found.items()
         for one in examine(uri)
     ]  # fmt: skip
+
+
+def check_bodies(site: Site, config: Config) -> list[Problem]:
+    """Whether bodies can be written where they are to be; asked by the command only, as the databases."""
+    said = bodies.examine(site, config)
+    if said is None:
+        return []
+    line = line_numbers(site.config_file.read_text(encoding="utf-8")).get("store.blobs", 0)
+    return [Problem(str(site.config_file), line, "store.blobs", said, "expected a place where bodies can be written")]
 
 
 def check_tls(site: Site, config: Config, now: float) -> list[Problem]:
@@ -78,6 +89,7 @@ def check_settings(site: Site, config: Config) -> list[Problem]:
         most = f"at most limits.connections_per_address, {limits.connections_per_address}"
         found.append(("limits.before_login", str(limits.before_login), most))
     found += _pool_problems(config)
+    found += bodies.problems(config)
     lines = line_numbers(site.config_file.read_text(encoding="utf-8")) if found else {}
     return [
         Problem(str(site.config_file), lines.get(key, 0), key, shown, f"expected {expected}")
