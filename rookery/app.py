@@ -34,6 +34,7 @@ from rookery.management.operations.check import check_settings, check_tls, ports
 from rookery.management.operations.registry import Operation, load_all
 from rookery.management.operations.status import health, hosted_here, queue_figures
 from rookery.management.parts import Parts
+from rookery.management.pooling import follow, register_pool, report_free
 from rookery.management.privileges import allow_open_files, become, must_become
 from rookery.management.services import Services
 from rookery.management.siblings import Siblings
@@ -95,6 +96,7 @@ class Node:
             parts = await Parts.open(self.site, self.config, backend=self.backend, gate=self._gate)
             stack.push_async_callback(parts.close)
             parts.running = self
+            await register_pool(parts)
             await make_missing(parts)
             services = Services(parts, self._tls)
             stack.push_async_callback(services.close)
@@ -108,6 +110,8 @@ class Node:
             services.start()
             self._handle_signals(parts)
             self._spawn(self._maintain(parts))
+            if parts.directory.shared:
+                self._spawn(follow(parts))
             self._spawn(orphaned(self._stopping.set))
             stack.push_async_callback(self._end_tasks)
             if before_ready is not None:
@@ -297,6 +301,7 @@ class Node:
                         _log.info("accounts-purged", count=gone)
                     if parts.incomplete:
                         await make_missing(parts)
+                    await report_free(parts)
                 except RookeryError as error:  # the disk, most likely; looked at again the next time
                     _log.refused("look-failed", error.refusal)
             await asyncio.sleep(MAINTAIN_EVERY)

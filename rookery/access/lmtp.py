@@ -200,8 +200,10 @@ class Session:
             for target in targets:
                 host = await self._hosts.locate(target.account)
                 if isinstance(host, Elsewhere):
-                    log.info("referred", session=self.id, recipient=event.recipient, backend=host.backend)
-                    self.engine.refuse(replies.elsewhere(host.backend))
+                    log.info(
+                        "referred", session=self.id, recipient=event.recipient, backend=host.backend, pool=host.pool
+                    )
+                    self.engine.refuse(replies.in_pool(host.pool) if host.pool else replies.elsewhere(host.backend))
                     return
         except RookeryError as error:
             self._refuse(event.recipient, error.refusal)

@@ -60,6 +60,11 @@ def elsewhere(backend: str) -> bytes:
     return f"451 4.3.2 The mailbox is hosted by backend {backend}\r\n".encode("ascii")
 
 
+def in_pool(pool: str) -> bytes:
+    """To a delivery that came to the wrong pool."""
+    return f"451 4.3.2 The mailbox is in pool {pool}\r\n".encode("ascii")
+
+
 def reply(cause: Cause, moment: Moment) -> bytes:
     """The whole line."""
     return _TABLE[moment, cause]

@@ -18,13 +18,15 @@ from rookery.distribution.delivery.hosts import SUBMISSIONS_PORT, Hosts, HostSet
 from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.placement.pools import Hosts as Hosting
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.queue.notices import NoticeSettings
 from rookery.distribution.queue.queue import Forget, Queue, QueueSettings
 from rookery.distribution.queue.schedule import Schedule
 from rookery.distribution.spool.spool import Spool
-from rookery.management.keeping import Placing, lmtp_socket
+from rookery.management.keeping import lmtp_socket
 from rookery.management.operations.check import ports
+from rookery.management.pooling import deliver_to_pool
 from rookery.management.site import Site
 from rookery.net.dial import dial, dial_path
 from rookery.net.memory import memory_pipe
@@ -69,14 +71,14 @@ def queue_settings(config: Config) -> QueueSettings:
 class LocalDialer:
     """Opens LMTP streams to this node's own store; the other end of each is served by a task of its own."""
 
-    def __init__(self, store: Store, directory: Directory, config: Config, clock: Clock, placement: Placing) -> None:
+    def __init__(self, store: Store, directory: Directory, config: Config, clock: Clock, hosts: Hosting) -> None:
         self._serve = partial(
             serve_lmtp,
             store=store,
             directory=directory,
             settings=delivery_settings(config),
             clock=clock,
-            hosts=placement,
+            hosts=hosts,
             trusted=True,
         )
         self._sessions: set[asyncio.Task[None]] = set()
@@ -102,19 +104,21 @@ def build_queue(
     spool: Spool,
     clock: Clock,
     forget: Forget,
-    placement: Placing,
+    hosts: Hosting,
 ) -> Queue:
     """A queue that is not started yet. `forget`: where it says which delivery ids will not come again."""
     dice = random.Random()
     hostname, queue = config.site.hostname, config.queue
-    local: Delivery = LocalDelivery(LocalDialer(store, directory, config, clock, placement), LocalSettings(hostname))
-    if config.store.database:
+    local: Delivery = LocalDelivery(LocalDialer(store, directory, config, clock, hosts), LocalSettings(hostname))
+    if config.store.database or directory.shared:
 
         def there(host: Elsewhere) -> Delivery:
+            if host.pool:
+                return deliver_to_pool(host, hostname)
             return LocalDelivery(partial(dial_path, lmtp_socket(site, host.backend)), LocalSettings(hostname))
 
-        local = HostedDelivery(placement, directory.resolve, local, there)
-    hosts = HostSettings(
+        local = HostedDelivery(hosts, directory.resolve, local, there)
+    outside = HostSettings(
         hostname,
         own_names=frozenset({hostname}),
         own_ports=frozenset(ports(config).values()),
@@ -123,7 +127,7 @@ def build_queue(
         verified_tls=client_context(verify=True) if queue.smarthost is not None else None,
     )
     remote = RemoteDelivery(
-        Hosts(hosts, _resolver(config), dial, dice), clock, dice, RemoteSettings(connections=queue.deliveries)
+        Hosts(outside, _resolver(config), dial, dice), clock, dice, RemoteSettings(connections=queue.deliveries)
     )
     return Queue(
         spool,

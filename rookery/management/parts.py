@@ -18,12 +18,15 @@ from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.pools import PoolAdministration
+from rookery.distribution.placement.pools import Hosts
 from rookery.distribution.placement.values import Here
 from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.queue import Queue
 from rookery.distribution.spool.spool import Spool
 from rookery.management.keeping import Placing, open_accounts, open_mail, open_queue
 from rookery.management.mailing import build_queue, queue_settings
+from rookery.management.pooling import across
 from rookery.management.site import Site
 from rookery.storage.counters import WHOLE, read_counters
 from rookery.storage.gate import Gate
@@ -76,7 +79,8 @@ class Running(Protocol):
 
 @dataclass(slots=True)
 class Parts:
-    """`running` is None on a stopped site. `incomplete`: an account in the directory may be missing in the store."""
+    """`running` is None on a stopped site. `incomplete`: an account in the directory may be missing in the store.
+    `placement` knows the accounts of this pool, `hosts` those of all."""
 
     site: Site
     config: Config
@@ -89,6 +93,8 @@ class Parts:
     store: Store
     backend: str
     placement: Placing
+    hosts: Hosts
+    pools: PoolAdministration
     underway: UnderWay
     delivery_ids: DeliveryIds
     spool: Spool
@@ -130,7 +136,10 @@ class Parts:
             )
             opened.push_async_callback(directory.close)
             delivery_ids = DeliveryIds(store)
-            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget, placement)
+            hosts = across(store, placement, directory)
+            pools = PoolAdministration(directory)
+            pools.recognise(store.identity.store)
+            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget, hosts)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             opened.push_async_callback(authenticator.settle)
             return cls(
@@ -145,6 +154,8 @@ class Parts:
                 store=store,
                 backend=name,
                 placement=placement,
+                hosts=hosts,
+                pools=pools,
                 underway=underway,
                 delivery_ids=delivery_ids,
                 spool=spool,
@@ -168,7 +179,7 @@ class Parts:
 
     async def usage(self, account: AccountId) -> Usage:
         """What an account holds; opens it for the moment, unless another backend has it open."""
-        if not isinstance(await self.placement.locate(account), Here):
+        if not isinstance(await self.hosts.locate(account), Here):
             return self._usage_elsewhere(account)
         opened = await self.store.open_account(account)
         try:
@@ -190,7 +201,9 @@ def store_settings(config: Config) -> StoreSettings:
 
 
 def directory_settings(config: Config) -> DirectorySettings:
-    return DirectorySettings(scram=config.auth.scram, default_domain=config.site.domain)
+    return DirectorySettings(
+        scram=config.auth.scram, default_domain=config.site.domain, placing=config.directory.placement
+    )
 
 
 def auth_settings(config: Config) -> AuthSettings:

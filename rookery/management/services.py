@@ -37,10 +37,10 @@ class Services:
             settings=imap_settings(config),
             clock=parts.clock,
             tls=tls,
-            hosts=parts.placement,
+            hosts=parts.hosts,
             underway=parts.underway,
         )
-        full = Fullness(parts.directory, parts.store, parts.placement)
+        full = Fullness(parts.directory, parts.store, parts.hosts)
         mail = partial(
             serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
         )
@@ -58,7 +58,7 @@ class Services:
             directory=parts.directory,
             settings=smtp,
             clock=parts.clock,
-            hosts=parts.placement,
+            hosts=parts.hosts,
         )
         self._siblings = partial(lmtp, settings=delivery_settings(config), trusted=True)
         self._serve = {

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory import acts
 from rookery.distribution.directory.administration import AccountLine, Administration
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.pools import PoolAdministration
 from rookery.distribution.directory.rules_pools import AddPool, ReportFree
-from rookery.distribution.directory.values import Placing, Pool, PoolBackend, PoolKind
+from rookery.distribution.directory.values import Pool, PoolBackend, PoolKind
 
 STATIC, DYNAMIC = PoolKind.STATIC, PoolKind.DYNAMIC
 A1 = PoolBackend("a1", "127.0.5.1:143", "127.0.5.1:24")

@@ -54,8 +54,9 @@ async def _welcome(session: Session, record: AccountRecord) -> bytes:
     try:
         await session.log_in(record)
     except Referral as referral:
-        log.info("referred", session=session.id, account=record.address, backend=referral.host.backend)
-        return answers.referral(referral.address, referral.host.address)
+        host = referral.host
+        log.info("referred", session=session.id, account=record.address, backend=host.backend, pool=host.pool)
+        return answers.referral(referral.address, host.address)
     except RookeryError as error:
         log.refused("not-opened", error.refusal, session=session.id, account=record.address)
         return answers.no_open(error.cause)

@@ -1,12 +1,13 @@
 """Mail for our own accounts, each to the backend that hosts it: by LMTP over a stream in memory when that is this one,
-over a socket when it is another. A body goes once to each backend, whatever the number of its recipients there.
+over a socket when it is another, over the network when it is in another pool. A body goes once to each backend or pool,
+whatever the number of its recipients there.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
+from msgspec.structs import replace
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
@@ -85,7 +86,7 @@ class HostedDelivery:
 
         for host, places in parts.items():
             recipients = tuple(job.recipients[place] for place in places)
-            self._to(host).submit(msgspec.structs.replace(job, recipients=recipients, done=taker(places)))
+            self._to(host).submit(replace(job, recipients=recipients, done=taker(places)))
 
     def _to(self, host: Elsewhere | None) -> Delivery:
         if host is None:
@@ -107,4 +108,6 @@ class HostedDelivery:
             if error.cause is Cause.NOT_FOUND:
                 return None  # this backend says so in its own words
             return own("4.3.2", "the mailbox cannot be opened now")
-        return host if isinstance(host, Elsewhere) else None
+        if not isinstance(host, Elsewhere):
+            return None
+        return replace(host, address="") if host.pool else host  # which differs from login to login

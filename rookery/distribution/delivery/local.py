@@ -26,11 +26,13 @@ TRANSACTIONS = 10_000  # of one stream, then a new one
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """`streams`: messages that are delivered at the same time."""
+    """`streams`: messages that are delivered at the same time. `linger`: seconds that a stream is kept without any;
+    None: for ever."""
 
     hostname: str
     streams: int = 64
     patience: Patience = PATIENCE
+    linger: float | None = None
 
 
 class LocalDelivery:
@@ -78,11 +80,23 @@ class LocalDelivery:
             return None
         waiting: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
         self._idle.append(waiting)
-        return await waiting
+        try:
+            async with asyncio.timeout(self._settings.linger):
+                return await waiting
+        except TimeoutError:  # at the same moment a job may have come
+            return waiting.result() if waiting.done() and not waiting.cancelled() else None
 
     async def _work(self) -> None:
         session: ClientSession | None = None
-        while (job := await self._next()) is not None:
+        while True:
+            job = await self._next()
+            if job is None:
+                if session is not None:
+                    await session.quit()
+                    session = None
+                if not self._jobs:  # else one came while it said goodbye
+                    return
+                continue
             if session is None or not session.usable or session.delivered >= TRANSACTIONS:
                 if session is not None:
                     await session.quit()
@@ -90,8 +104,6 @@ class LocalDelivery:
                 if session is None:
                     continue
             await self._deliver(session, job)
-        if session is not None:
-            await session.quit()
 
     async def _connect(self, job: Job) -> ClientSession | None:
         """None when the job has had its outcome already."""

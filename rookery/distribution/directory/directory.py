@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rookery.base.clock import Clock
+from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, RandomBytes, system_random
 from rookery.distribution.directory import acts, reads
@@ -33,7 +34,6 @@ from rookery.distribution.directory.values import (
     Group,
     Kind,
     LastLogin,
-    Placing,
     Pool,
     Resolution,
 )
@@ -300,6 +300,10 @@ class Directory:
     def pool_of(self, record: AccountRecord) -> Pool | None:
         """None while no pool is known at all."""
         return self._memory.pools().get(record.pool)
+
+    @property
+    def several_pools(self) -> bool:
+        return len(self._memory.pools()) > 2  # the first one is there twice
 
     def elsewhere(self, account: AccountId) -> Pool | None:
         """The pool that has the account, unless it is this node's own; None for an unknown account too."""

@@ -4,6 +4,7 @@ import datetime
 
 import msgspec
 
+from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, account_text
 from rookery.distribution.directory import reads
@@ -20,7 +21,7 @@ from rookery.distribution.directory.rules import (
 )
 from rookery.distribution.directory.rules_credentials import CREDENTIAL_COLUMNS, NewCredential, credential_rows
 from rookery.distribution.directory.rules_pools import Places
-from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, LastLogin, Placing, Verb
+from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, LastLogin, Verb
 from rookery.storage.engine import Transaction
 
 

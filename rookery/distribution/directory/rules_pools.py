@@ -8,11 +8,12 @@ from collections import Counter
 
 import msgspec
 
+from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.rules import Outcome, need_pool, no_pool, note, refused
 from rookery.distribution.directory.rules_domains import need_main_name
-from rookery.distribution.directory.values import Domain, Kind, Placing, Pool, PoolBackend, PoolKind, Verb
+from rookery.distribution.directory.values import Domain, Kind, Pool, PoolBackend, PoolKind, Verb
 from rookery.storage.engine import Transaction
 
 POOLS_LIMIT = 1000

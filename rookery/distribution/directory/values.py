@@ -130,15 +130,6 @@ class PoolKind(Enum):
     DYNAMIC = 2  # several, and a database that has it
 
 
-class Placing(Enum):
-    """Which pool has a new account, where neither its name nor its domain says so."""
-
-    HERE = "here"
-    FEWEST_ACCOUNTS = "fewest-accounts"
-    MOST_SPACE = "most-space"
-    ROUND_ROBIN = "round-robin"
-
-
 class PoolBackend(msgspec.Struct, frozen=True):
     """Where a backend is reached, as host:port: by IMAP and by LMTP, "" where it has no such listener."""
 

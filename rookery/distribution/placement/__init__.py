@@ -5,6 +5,7 @@
     heartbeat  this backend's incarnation, its beats, what follows from the answers
     placement  account by account: claimed, hosted, released; what `access` asks
     static     the same questions where one backend has all accounts
+    pools      the same questions where some accounts are in other pools
     beats      the heartbeat's statements, on a connection of their own
     claims     the claims' statements, on another
     database   both, each on a thread of its own, as a `Pool`

@@ -18,11 +18,16 @@ class Here(msgspec.Struct, frozen=True):
 
 
 class Elsewhere(msgspec.Struct, frozen=True):
-    """Another backend does, or should be asked to; where a client or a delivery is to go."""
+    """Another backend does, or should be asked to; where a client or a delivery is to go.
+
+    `pool`: another pool than this one, whose backends know more; `lmtp`: host:port of those, for deliveries.
+    """
 
     backend: str
     address: str
     incarnation: int
+    pool: str = ""
+    lmtp: tuple[str, ...] = ()
 
 
 Location: TypeAlias = Here | Elsewhere

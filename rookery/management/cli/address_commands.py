@@ -36,6 +36,7 @@ def _write_domain(view: DomainView, json: bool) -> None:
     else:
         other = ", ".join(view.aliases) or "none"
         facts = [("name", view.name), ("other names", other), ("accounts", str(view.accounts))]
+        facts.append(("new accounts", f"in pool {view.pool}" if view.pool else "as directory.placement says"))
         pairs([*facts, ("created", moment(view.created))])
 
 
@@ -68,11 +69,15 @@ def domain_change(
     name: Name,
     add_alias: Annotated[list[str] | None, typer.Option("--add-alias", help="Another name, repeatable.")] = None,
     remove_alias: Annotated[list[str] | None, typer.Option("--remove-alias", help="Not that name any more.")] = None,
+    pool: Annotated[str | None, typer.Option("--pool", metavar="NAME", help="Make new accounts there.")] = None,
+    no_pool: Annotated[bool, typer.Option("--no-pool", help="Make them where directory.placement says.")] = False,
     json: Json = False,
 ) -> None:
-    """Give a domain other names, under which every address of it exists too."""
-    need_any("--add-alias or --remove-alias", add_alias, remove_alias)
-    call = _client(context).call(domains.change_domain, name, add_alias=add_alias, remove_alias=remove_alias)
+    """Give a domain other names, under which every address of it exists too, or a pool for its new accounts."""
+    if no_pool:
+        pool = ""
+    need_any("--add-alias, --remove-alias, --pool or --no-pool", add_alias, remove_alias, pool)
+    call = _client(context).call(domains.change_domain, name, add_alias=add_alias, remove_alias=remove_alias, pool=pool)
     _write_domain(call, json)
 
 

@@ -43,13 +43,14 @@ class AccountRow(msgspec.Struct, frozen=True):
     message_limit: int
     created: int
     removed_until: int
+    pool: str
 
 
 class AccountView(AccountRow, frozen=True):
-    """Everything about one account. `size` and `messages` are what it holds."""
+    """Everything about one account. `size` and `messages` are what it holds; None: only nodes of its pool know."""
 
-    size: int
-    messages: int
+    size: int | None
+    messages: int | None
     last_login: LoginView | None
     app_passwords: list[str]
 
@@ -69,7 +70,8 @@ class ImportRefusal(msgspec.Struct, frozen=True):
     what: str
 
 
-def _row(record: "AccountRecord") -> AccountRow:
+def _row(parts: "Parts", record: "AccountRecord") -> AccountRow:
+    pool = parts.directory.pool_of(record)
     return AccountRow(
         record.address,
         account_text(record.account),
@@ -80,6 +82,7 @@ def _row(record: "AccountRecord") -> AccountRow:
         record.message_limit,
         record.created,
         record.removed_until,
+        parts.config.store.pool if pool is None else pool.name,
     )
 
 
@@ -99,6 +102,9 @@ def _need(parts: "Parts", address: str) -> "AccountRecord":
 
 
 async def _make_store(parts: "Parts", record: "AccountRecord") -> None:
+    """Of an account of another pool its own nodes do it."""
+    if parts.directory.elsewhere(record.account) is not None:
+        return
     try:
         await parts.store.create_account(record.account, limits=(record.size_limit, record.message_limit))
     except RookeryError as error:
@@ -118,8 +124,10 @@ async def add_account(
     size_limit: int | None = None,
     message_limit: int | None = None,
     admin: bool = False,
+    pool: str = "",
 ) -> AccountRow:
-    """None for a limit is the site's default. Raises INVALID, EXISTS, NOT_FOUND (the domain)."""
+    """None for a limit is the site's default; `pool` "": as domain or policy say. Raises INVALID, EXISTS, NOT_FOUND
+    (domain or pool)."""
     defaults = parts.config.quota
     record = await parts.administration.add_account(
         address,
@@ -128,9 +136,10 @@ async def add_account(
         size_limit=defaults.size if size_limit is None else size_limit,
         message_limit=defaults.messages if message_limit is None else message_limit,
         admin=admin,
+        pool=pool,
     )
     await _make_store(parts, record)
-    return _row(record)
+    return _row(parts, record)
 
 
 @operation("account.import")
@@ -164,15 +173,15 @@ async def import_accounts(parts: "Parts", lines: Sequence[ImportLine]) -> list[I
 
 @operation("account.list")
 async def list_accounts(parts: "Parts", domain: str | None = None) -> list[AccountRow]:
-    return [_row(record) for record in parts.directory.accounts(domain)]
+    return [_row(parts, record) for record in parts.directory.accounts(domain)]
 
 
 @operation("account.show")
 async def show_account(parts: "Parts", address: str) -> AccountView:
     record = _need(parts, address)
     last = parts.directory.last_login(record.account)
-    usage = await parts.usage(record.account)
-    row = _row(record)
+    usage = await parts.usage(record.account) if parts.directory.elsewhere(record.account) is None else None
+    row = _row(parts, record)
     return AccountView(
         address=row.address,
         account=row.account,
@@ -183,8 +192,9 @@ async def show_account(parts: "Parts", address: str) -> AccountView:
         message_limit=row.message_limit,
         created=row.created,
         removed_until=row.removed_until,
-        size=usage.size,
-        messages=usage.messages,
+        pool=row.pool,
+        size=usage.size if usage is not None else None,
+        messages=usage.messages if usage is not None else None,
         last_login=None if last is None else LoginView(last.at, last.protocol, last.address),
         app_passwords=[found.label for found in parts.administration.app_passwords(address)],
     )
@@ -204,25 +214,27 @@ async def change_account(
     record = await parts.administration.change_account(
         address, name=name, size_limit=size_limit, message_limit=message_limit, admin=admin, enabled=enabled
     )
-    if size_limit is not None or message_limit is not None:
+    limited = size_limit is not None or message_limit is not None
+    if limited and parts.directory.elsewhere(record.account) is None:
         await parts.store.set_limits(record.account, record.size_limit, record.message_limit)
-    return _row(record)
+    return _row(parts, record)
 
 
 @operation("account.rename")
 async def rename_account(parts: "Parts", address: str, new: str) -> AccountRow:
     """Mail and UIDs stay: they belong to the id."""
-    return _row(await parts.administration.rename_account(address, new))
+    return _row(parts, await parts.administration.rename_account(address, new))
 
 
 @operation("account.remove")
 async def remove_account(parts: "Parts", address: str, now: bool = False) -> AccountRow:
-    """No login and no mail at once; mail and name are kept for store.keep_removed, with `now` not at all."""
+    """No login and no mail at once; mail and name are kept for store.keep_removed, with `now` not at all: of another
+    pool until one of its nodes looks."""
     keep = 0 if now else int(parts.config.store.keep_removed)
     record = await parts.administration.remove_account(address, keep)
-    if now:
+    if now and parts.directory.elsewhere(record.account) is None:
         await purge(parts, record)
-    return _row(record)
+    return _row(parts, record)
 
 
 async def purge(parts: "Parts", record: "AccountRecord") -> None:
@@ -233,7 +245,7 @@ async def purge(parts: "Parts", record: "AccountRecord") -> None:
 
 @operation("account.restore")
 async def restore_account(parts: "Parts", address: str) -> AccountRow:
-    return _row(await parts.administration.restore_account(address))
+    return _row(parts, await parts.administration.restore_account(address))
 
 
 @operation("account.password")

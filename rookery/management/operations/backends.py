@@ -1,4 +1,4 @@
-"""The backends of this node's pool, and which of them hosts an account."""
+"""The backends of this node's pool, which of them hosts an account, and the pool after a restore."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ class BackendView(msgspec.Struct, frozen=True):
 
 class HostView(msgspec.Struct, frozen=True):
     """`host`: the backend, "" while nobody hosts the account; then its next session or delivery decides. In a static
-    pool incarnation and epoch are 0.
+    pool incarnation and epoch are 0. `here`: it is in this node's pool; of another pool only its own nodes know more.
     """
 
     address: str
@@ -40,25 +40,17 @@ class HostView(msgspec.Struct, frozen=True):
     host: str
     incarnation: int
     epoch: int
-
-
-class PoolView(msgspec.Struct, frozen=True):
-    """`kind`: dynamic (several backends, PostgreSQL) or static (one backend, a folder). `store`: its id, for life."""
-
-    pool: str
-    kind: str
-    store: str
-    backends: int
-    accounts: int
+    here: bool = True
 
 
 @operation("backend.list", running=True)
 async def list_backends(parts: "Parts") -> list[BackendView]:
     """Those that live."""
+    held = parts.directory.accounts_of_pools()[parts.directory.here]
     return [
         BackendView(
             one.backend, parts.config.store.pool, one.address, one.incarnation, one.draining, one.silence,
-            one.accounts if parts.config.store.database else parts.directory.count_accounts(),
+            one.accounts if parts.config.store.database else held,
         )
         for one in await parts.placement.backends()
     ]  # fmt: skip
@@ -87,7 +79,10 @@ async def account_host(parts: "Parts", address: str) -> HostView:
     record = parts.directory.account(address)
     if record is None:
         raise RookeryError(Cause.NOT_FOUND, f"there is no account {address}; see `rookery account list`")
-    pool, name = parts.config.store.pool, account_text(record.account)
+    name, elsewhere = account_text(record.account), parts.directory.elsewhere(record.account)
+    if elsewhere is not None:
+        return HostView(record.address, name, elsewhere.name, "", 0, 0, here=False)
+    pool = parts.config.store.pool
     if not parts.config.store.database:
         return HostView(record.address, name, pool, parts.backend, 0, 0)
     with parts.store.read() as reader:
@@ -95,18 +90,6 @@ async def account_host(parts: "Parts", address: str) -> HostView:
     if found is None:
         raise RookeryError(Cause.NOT_FOUND, f"{address} is in the directory, and has no mailbox in pool {pool}")
     return HostView(record.address, name, pool, *found)
-
-
-@operation("pool.list")
-async def list_pools(parts: "Parts") -> list[PoolView]:
-    """The pool of this node."""
-    dynamic = bool(parts.config.store.database)
-    return [
-        PoolView(
-            parts.config.store.pool, "dynamic" if dynamic else "static", parts.store.identity.store,
-            len(await parts.placement.backends()), parts.directory.count_accounts(),
-        )
-    ]  # fmt: skip
 
 
 @operation("pool.restored")

@@ -12,16 +12,25 @@ if TYPE_CHECKING:
 
 
 class DomainView(msgspec.Struct, frozen=True):
-    """`aliases`: other names under which every address of the domain exists. `created`: seconds UTC."""
+    """`aliases`: other names under which every address of the domain exists. `created`: seconds UTC. `pool`: where its
+    new accounts are made, "" where the policy says."""
 
     name: str
     aliases: list[str]
     accounts: int
     created: int
+    pool: str
 
 
 def _view(parts: "Parts", domain: "Domain") -> DomainView:
-    return DomainView(domain.name, list(domain.aliases), parts.directory.count_accounts(domain.name), domain.created)
+    pools = {pool.id: pool.name for pool in parts.directory.pools()} if domain.pool else {}
+    return DomainView(
+        domain.name,
+        list(domain.aliases),
+        parts.directory.count_accounts(domain.name),
+        domain.created,
+        pools.get(domain.pool, ""),
+    )
 
 
 @operation("domain.add")
@@ -47,13 +56,19 @@ async def show_domain(parts: "Parts", name: str) -> DomainView:
 
 @operation("domain.change")
 async def change_domain(
-    parts: "Parts", name: str, add_alias: list[str] | None = None, remove_alias: list[str] | None = None
+    parts: "Parts",
+    name: str,
+    add_alias: list[str] | None = None,
+    remove_alias: list[str] | None = None,
+    pool: str | None = None,
 ) -> DomainView:
-    """Add and take away other names."""
+    """Add and take away other names. `pool`: where accounts are made from now on, "" as the policy says."""
     for alias in add_alias or ():
         await parts.administration.add_domain_alias(name, alias)
     for alias in remove_alias or ():
         await parts.administration.remove_domain_alias(name, alias)
+    if pool is not None:
+        await parts.pools.assign_domain(name, pool)
     return await show_domain(parts, name)
 
 

@@ -82,6 +82,7 @@ def load_all() -> None:
         backends,
         domains,
         logs,
+        pools,
         queue,
         snapshot,
         status,

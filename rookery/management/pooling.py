@@ -1,0 +1,196 @@
+"""This node and the pools of its directory: it says which pool it serves, finds the accounts of the others, and follows
+what nodes of other pools do to accounts of its own.
+"""
+
+import asyncio
+import shutil
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from rookery.base.config import Config
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId, account_from_text
+from rookery.base.log import logger
+from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
+from rookery.distribution.delivery.pool import PoolDelivery
+from rookery.distribution.delivery.session import Patience
+from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.values import AccountState, Kind, PoolBackend, PoolKind, Verb
+from rookery.distribution.placement.pools import AcrossPools, Hosts
+from rookery.distribution.placement.values import Elsewhere
+from rookery.management.keeping import at_port, backend_host
+from rookery.net.dial import dial
+from rookery.net.stream import Stream
+from rookery.storage.store import Store
+
+if TYPE_CHECKING:
+    from rookery.management.parts import Parts
+
+RECENT_CHANGES = 10_000  # of the directory's log that a start looks at
+PAGE = 100  # changes looked at in one go
+SAMPLE = 100  # accounts of which a store has some, if it has the mail of a directory
+AGAIN = 1.0  # seconds after something went wrong
+STREAMS = 16  # messages on their way to one backend of another pool at the same time
+LINGER = 10.0  # seconds; less than any server's patience
+PATIENCE = Patience(connect=5.0, greeting=10.0, hello=10.0, mail=30.0, rcpt=30.0)  # a frozen one costs no minutes
+
+log = logger("pools")
+
+
+# --- who has what -----------------------------------------------------------------------------------------------------
+
+
+def across(store: Store, own: Hosts, directory: Directory) -> Hosts:
+    """Who hosts an account of any pool of the directory; a directory that nobody shares has one."""
+    if not directory.shared:
+        return own
+
+    def made(account: AccountId) -> bool:
+        if store.database.shared:
+            return True  # placement finds out
+        with store.read() as reader:
+            return reader.row("SELECT id FROM account WHERE id = ?", account) is not None
+
+    async def make(account: AccountId) -> None:
+        record = directory.account_by_id(account)
+        if record is None:
+            raise RookeryError(Cause.NOT_FOUND, "no such account")
+        try:
+            await store.create_account(account, limits=(record.size_limit, record.message_limit))
+        except RookeryError as error:
+            if error.cause is Cause.EXISTS:  # what is left of a removed one
+                raise RookeryError(Cause.NOT_FOUND, "the account is removed") from error
+            raise
+
+    return AcrossPools(own, directory.elsewhere, made=made, make=make)
+
+
+def deliver_to_pool(host: Elsewhere, hostname: str) -> PoolDelivery:
+    settings = LocalSettings(hostname, STREAMS, PATIENCE, LINGER)
+
+    def way(address: str) -> LocalDelivery:
+        return LocalDelivery(partial(_dial, address), settings)
+
+    return PoolDelivery(host.pool, host.lmtp, way)
+
+
+async def _dial(address: str) -> Stream:
+    host, _, port = address.rpartition(":")
+    return await dial(host.strip("[]"), int(port), PATIENCE.connect)
+
+
+# --- what this node says ----------------------------------------------------------------------------------------------
+
+
+async def register_pool(parts: "Parts") -> None:
+    """The pool that this node serves, and where it is reached. Raises RookeryError CONFLICT."""
+    config = parts.config
+    listen = config.listen
+    backend = PoolBackend(
+        parts.backend, reached(config, parts.backend, listen.imap), reached(config, parts.backend, listen.lmtp)
+    )
+    await parts.pools.register(
+        config.store.pool,
+        PoolKind.DYNAMIC if config.store.database else PoolKind.STATIC,
+        parts.store.identity.store,
+        backend,
+        has_mail=_has_mail(parts),
+    )
+    await report_free(parts)
+
+
+def reached(config: Config, backend: str, port: int) -> str:
+    """host:port of a listener as other nodes and clients see it; "" when it is not open."""
+    if not port:
+        return ""
+    host = backend_host(config, backend)
+    if host in ("0.0.0.0", "::"):
+        host = config.site.hostname
+    return at_port(host, port + config.listen.port_offset)
+
+
+def _has_mail(parts: "Parts") -> bool:
+    """Whether the store has some of the accounts of a directory without pools, if that has any."""
+    if not parts.directory.shared or parts.directory.pools():
+        return True
+    some = [(record.account,) for record in islice(parts.directory.accounts(), SAMPLE)]
+    if not some:
+        return True
+    with parts.store.read() as reader:
+        return bool(reader.select_many("account", ("id",), ("id",), some))
+
+
+async def report_free(parts: "Parts") -> None:
+    """For the policy most-space. How much a database has free, nobody tells its clients."""
+    if parts.directory.shared and not parts.config.store.database:
+        usage = await asyncio.to_thread(shutil.disk_usage, parts.site.store)
+        await parts.pools.report_free(usage.free)
+
+
+# --- what nodes of other pools do -------------------------------------------------------------------------------------
+
+
+async def follow(parts: "Parts") -> None:
+    """Without end: accounts that others made in this pool are made in its store, limits that they set hold."""
+    directory = parts.directory
+    woken = asyncio.Event()
+    unwatch = directory.watch(woken.set)
+    seen = max(0, await asyncio.to_thread(directory.last_change) - RECENT_CHANGES)
+    try:
+        while True:
+            try:
+                seen = await catch_up(parts, seen)
+            except RookeryError as error:
+                log.refused("not-followed", error.refusal)
+                await asyncio.sleep(AGAIN)
+                continue
+            await woken.wait()
+            woken.clear()
+    finally:
+        unwatch()
+
+
+async def catch_up(parts: "Parts", seen: int) -> int:
+    """With the changes after number `seen`; returns the number of the last."""
+    directory = parts.directory
+    if not directory.several_pools:
+        return await asyncio.to_thread(directory.last_change)
+    while changes := await asyncio.to_thread(directory.changes, seen, PAGE):
+        await _settle(
+            parts,
+            {
+                account_from_text(change.object)
+                for change in changes
+                if change.kind is Kind.ACCOUNT and change.verb is not Verb.DESTROYED
+            },
+        )
+        seen = changes[-1].number
+    return seen
+
+
+async def _settle(parts: "Parts", accounts: set[AccountId]) -> None:
+    """See to it that the store has those of this pool, with the limits of the directory."""
+    store, directory = parts.store, parts.directory
+    found = [directory.account_by_id(account) for account in accounts]
+    wanted = [
+        record
+        for record in found
+        if record is not None
+        and record.state is not AccountState.REMOVED
+        and directory.elsewhere(record.account) is None
+    ]
+
+    def read() -> dict[bytes, tuple[int, int]]:
+        with store.read() as reader:
+            columns = ("id", "size_limit", "message_limit")
+            rows = reader.select_many("account", columns, ("id",), [(record.account,) for record in wanted])
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    have = await store.away(read) if wanted else {}
+    for record in wanted:
+        limits = (record.size_limit, record.message_limit)
+        if record.account not in have:
+            await store.create_account(record.account, limits=limits)
+        elif have[record.account] != limits:
+            await store.set_limits(record.account, *limits)
