@@ -70,11 +70,17 @@ class FolderBlobs(PartedBlobs):
             file.close()
 
     def _remove(self, blobs: Sequence[BlobId]) -> None:
-        """Not flushed: one that comes back is found by its shelf."""
+        """All that can be. Not flushed: one that comes back is found on its shelf."""
+        failed: OSError | None = None
         for blob in blobs:
             path = self._path(blob)
-            self._files.unlink(path)
-            self._files.unlink(path.with_name(path.name + NEW))
+            try:
+                self._files.unlink(path)
+                self._files.unlink(path.with_name(path.name + NEW))
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def shelf(self, number: int) -> list[BlobId]:
         top = self._root / f"{number:02x}"
