@@ -1,14 +1,11 @@
-"""The shared engine: PostgreSQL through psycopg 3. The rules see the same SQL as on SQLite; this file translates it.
+"""The shared engine: one schema of a PostgreSQL database through psycopg 3, its connections, and what a commit means.
 
-What differs: `?` becomes `%s`; BLOB is BYTEA, INTEGER is BIGINT (SQLite's table options are dropped); TEXT is sorted
-by its octets, whatever the server's language is; set-wise work is
-one statement over arrays (`unnest`); `offset` in small letters is the column of that name, in capitals the keyword.
-A commit is durable when it returns, as long as the server runs with `synchronous_commit` on.
+A commit is durable when it returns, as long as the server runs with `synchronous_commit` on. What is said on a
+connection is in postgres_statements.py, how one is made in postgres_dial.py.
 """
 
 import contextlib
 import functools
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,180 +15,17 @@ from psycopg import sql
 
 from rookery.base.clock import Clock, SystemClock
 from rookery.base.log import logger
-from rookery.storage.engine import EngineFailed, OutcomeUnknown, Row, Transaction, Value
+from rookery.storage.engine import EngineFailed, OutcomeUnknown, Transaction
 from rookery.storage.migrations import Migration, migrate
 from rookery.storage.postgres_dial import Connection, Dial, close, last_row, translated
 from rookery.storage.postgres_pool import ReadingPool
+from rookery.storage.postgres_statements import PostgresReader, PostgresTransaction, Schema, quoted
 
 APPLICATION = "rookery"
 MIGRATING = "60s"  # how long a node waits for another that brings the schema up to date
 LISTENING = 5.0  # seconds after which a listener looks whether it shall end, or connects again
 
-_TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|\?|%|\boffset\b")
-_TYPE = re.compile(r"\b(?:BLOB|INTEGER|REAL|TEXT)\b")
-_TYPES = {"TEXT": 'TEXT COLLATE "C"', "BLOB": "BYTEA", "INTEGER": "BIGINT", "REAL": "DOUBLE PRECISION"}
-_OPTIONS = re.compile(r"\)\s*(?:WITHOUT ROWID|STRICT)(?:\s*,\s*(?:WITHOUT ROWID|STRICT))*\s*;?\s*$")
 log = logger("postgres")
-
-
-@functools.lru_cache(2000)
-def translate(statement: str) -> str:
-    """Our SQL in PostgreSQL's words."""
-    text = _TOKEN.sub(_token, statement)
-    if text.lstrip().upper().startswith(("CREATE TABLE", "ALTER TABLE")):
-        text = _OPTIONS.sub(")", _TYPE.sub(lambda found: _TYPES[found[0]], text))
-    return text
-
-
-def _token(found: re.Match[str]) -> str:
-    token = found[0]
-    if token == "?":
-        return "%s"
-    if token == "offset":
-        return '"offset"'
-    return "" if token.startswith("--") else token.replace("%", "%%")
-
-
-class PostgresReader:
-    """Reads on one connection; also the reading half of a transaction. `failure`: what ended it."""
-
-    __slots__ = ("_database", "connection", "failure")
-
-    def __init__(self, database: "PostgresDatabase", connection: Connection) -> None:
-        self._database = database
-        self.connection = connection
-        self.failure: EngineFailed | None = None
-
-    def rows(self, sql: str, *values: Value) -> list[Row]:
-        return self._fetch(translate(sql), values)
-
-    def row(self, sql: str, *values: Value) -> Row | None:
-        found = self._fetch(translate(sql), values)
-        return found[0] if found else None
-
-    def select_many(
-        self, table: str, columns: Sequence[str], keys: Sequence[str], values: Sequence[Sequence[Value]]
-    ) -> list[Row]:
-        if not values:
-            return []
-        names = ", ".join(f"t.{_quoted(column)}" for column in columns)
-        source = self._source(table, keys)
-        text = f"SELECT {names} FROM {table} t JOIN (SELECT DISTINCT * FROM {source}) v ON {_matching(keys)}"
-        return self._fetch(text, _columns(values))
-
-    def _source(self, table: str, columns: Sequence[str]) -> str:
-        """The parameters as a table `v` with these columns."""
-        types = self._database.types(self, table)
-        arrays = ", ".join(f"%b::{types[column]}[]" for column in columns)
-        return f"unnest({arrays}) AS v ({', '.join(map(_quoted, columns))})"
-
-    def _fetch(self, text: str, values: Sequence[object]) -> list[Row]:
-        cursor = self._execute(text, values)
-        return cursor.fetchall() if cursor.description is not None else []
-
-    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
-        if self.failure is not None:
-            raise self.failure
-        try:
-            return self.connection.execute(text.encode(), values)
-        except psycopg.Error as error:
-            meant = translated(error)
-            if isinstance(meant, EngineFailed):
-                self.failure = meant
-            raise meant from error
-
-
-class PostgresTransaction(PostgresReader):
-    """The open write transaction. `number`: what the server calls it, should its commit's answer be lost."""
-
-    __slots__ = ("_later", "number")
-
-    def __init__(self, database: "PostgresDatabase", connection: Connection, number: str) -> None:
-        super().__init__(database, connection)
-        self.number = number
-        self._later: list[tuple[str, list[list[Value]]]] = []
-
-    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
-        self._insert_now()
-        return super()._execute(text, values)
-
-    def _insert_now(self) -> None:
-        if self._later:
-            super()._execute(*self.last_insertion())
-
-    def last_insertion(self) -> tuple[str, list[object]]:
-        """What was to be inserted later, as one statement; "" for nothing."""
-        later, self._later = self._later, []
-        if not later:
-            return "", []
-        *texts, last = (text for text, _ in later)
-        parts = ", ".join(f"part{number} AS ({text})" for number, text in enumerate(texts))
-        return f"WITH {parts} {last}" if parts else last, [column for _, columns in later for column in columns]
-
-    def run(self, sql: str, *values: Value) -> int:
-        return max(0, self._execute(translate(sql), values).rowcount)
-
-    def insert_many(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]], *, keep_existing: bool = False
-    ) -> None:
-        if rows:
-            tail = " ON CONFLICT DO NOTHING" if keep_existing else ""
-            self._execute(self._insertion(table, columns) + tail, _columns(rows))
-
-    def _insertion(self, table: str, columns: Sequence[str]) -> str:
-        names = ", ".join(map(_quoted, columns))
-        return f"INSERT INTO {table} ({names}) SELECT * FROM {self._source(table, columns)}"
-
-    def insert_later(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
-        if rows:
-            self._database.types(self, table)
-            self._later.append((self._insertion(table, columns), _columns(rows)))
-
-    def update_many(
-        self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
-    ) -> None:
-        if rows:
-            last = {tuple(row[: len(keys)]): row for row in rows}  # of a key given twice the last counts, as in SQLite
-            sets = ", ".join(f"{_quoted(column)} = v.{_quoted(column)}" for column in columns)
-            source = self._source(table, (*keys, *columns))
-            self._execute(
-                f"UPDATE {table} t SET {sets} FROM {source} WHERE {_matching(keys)}", _columns(list(last.values()))
-            )
-
-    def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
-        if values:
-            text = f"DELETE FROM {table} t USING {self._source(table, keys)} WHERE {_matching(keys)}"
-            self._execute(text, _columns(values))
-
-    def take(self, sql: str, *values: Value) -> list[Row]:
-        return self._fetch(translate(sql) + " FOR UPDATE SKIP LOCKED", values)
-
-    def share(self, sql: str, *values: Value) -> list[Row]:
-        return self._fetch(translate(sql) + " FOR SHARE", values)
-
-    def lock_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
-        if values:
-            order = ", ".join(f"t.{_quoted(key)}" for key in keys)
-            source = self._source(table, keys)
-            text = f"SELECT 1 FROM {table} t JOIN {source} ON {_matching(keys)} ORDER BY {order} FOR UPDATE OF t"
-            self._execute(text, _columns(values))
-
-    def announce(self) -> None:
-        self._execute("SELECT pg_notify(%s, '')", (self._database.channel,))
-
-    @contextlib.contextmanager
-    def savepoint(self) -> Iterator[None]:
-        self._execute("SAVEPOINT item", ())
-        try:
-            yield
-            self._insert_now()
-        except BaseException:
-            self._later = []
-            if self.failure is None:
-                self._execute("ROLLBACK TO SAVEPOINT item", ())
-                self._execute("RELEASE SAVEPOINT item", ())
-            raise
-        self._execute("RELEASE SAVEPOINT item", ())
 
 
 class PostgresDatabase:
@@ -217,14 +51,12 @@ class PostgresDatabase:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Makes the schema, or brings it up to date. Raises UNSUPPORTED (a newer schema), UNAVAILABLE, BUSY."""
-        self._schema = schema
-        self.channel = f"rookery_{schema}"
+        self._schema = Schema(schema)
         self.doubts = 0
         self._dial_as = functools.partial(Dial, conninfo, schema, clock=clock or SystemClock(), pause=pause)
         self.dial = self._dial_as(application)
         self._readers = ReadingPool(lambda: self.dial.connect(), pause)
         self._writing = threading.Lock()
-        self._types: dict[str, dict[str, str]] = {}
         self._closed = False
         self._writer: Connection | None = None
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED;"
@@ -235,25 +67,12 @@ class PostgresDatabase:
             with self.write() as tx:
                 tx.rows(f"SET LOCAL lock_timeout = '{MIGRATING}'")
                 tx.row("SELECT pg_advisory_xact_lock(hashtext(?))", f"rookery {schema}")  # one migrates, others wait
-                tx.rows(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
+                tx.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
                 if migrations:
                     migrate(tx, schema, migrations)
         except BaseException:
             self.close()
             raise
-
-    def types(self, reader: PostgresReader, table: str) -> dict[str, str]:
-        """The type of each column, remembered."""
-        known = self._types.get(table)
-        if known is None:
-            found = reader.rows(
-                "SELECT column_name, data_type FROM information_schema.columns"
-                " WHERE table_schema = ? AND table_name = ?",
-                self._schema,
-                table,
-            )
-            known = self._types[table] = dict(found)
-        return known
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
@@ -288,7 +107,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             self._roll_back(connection)
             raise translated(error) from error
-        return PostgresTransaction(self, connection, str(number))
+        return PostgresTransaction(self._schema, connection, str(number))
 
     @staticmethod
     def _roll_back(connection: Connection) -> None:
@@ -338,7 +157,7 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def read(self) -> Iterator[PostgresReader]:
         """One moment. On the event loop it is refused rather than waited for: see postgres_pool.py."""
-        reader = PostgresReader(self, self._readers.take())
+        reader = PostgresReader(self._schema, self._readers.take())
         try:
             yield reader
         finally:
@@ -348,7 +167,7 @@ class PostgresDatabase:
 
     def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
         ended = threading.Event()
-        thread = threading.Thread(target=self._listen, args=(wake, ended), name=self.channel, daemon=True)
+        thread = threading.Thread(target=self._listen, args=(wake, ended), name=self._schema.channel, daemon=True)
         thread.start()
         return ended.set
 
@@ -357,7 +176,7 @@ class PostgresDatabase:
             connection: Connection | None = None
             try:
                 connection = self.dial.connect()
-                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self.channel)))
+                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._schema.channel)))
                 wake()  # what came while nobody listened
                 while not ended.is_set() and not self._closed:
                     for _ in connection.notifies(timeout=LISTENING, stop_after=1):
@@ -393,16 +212,3 @@ def _committed(connection: Connection, text: str, values: Sequence[object]) -> s
         connection.execute(text.encode(), values)
         commit = connection.execute("COMMIT")
     return commit.statusmessage
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
-
-
-def _matching(keys: Sequence[str]) -> str:
-    return " AND ".join(f"t.{_quoted(key)} = v.{_quoted(key)}" for key in keys)
-
-
-def _columns(rows: Sequence[Sequence[Value]]) -> list[list[Value]]:
-    """Rows turned into columns, for unnest."""
-    return [list(column) for column in zip(*rows, strict=True)]
