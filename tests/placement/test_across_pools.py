@@ -1,0 +1,92 @@
+"""Accounts of every pool: those of others are elsewhere, those of this one are made when they are first asked for."""
+
+import pytest
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId, new_account_id
+from rookery.distribution.directory.values import Pool, PoolBackend, PoolKind
+from rookery.distribution.placement.pools import AcrossPools
+from rookery.distribution.placement.values import Elsewhere, Here
+from tests.access.hosts import THERE, Hosts
+
+OURS, THEIRS = new_account_id(), new_account_id()
+B1, B2 = PoolBackend("b1", "127.0.5.2:143", "127.0.5.2:24"), PoolBackend("b2", "127.0.5.3:143", "127.0.5.3:24")
+B = Pool(7, "b", PoolKind.DYNAMIC, "store-b", "", "", True, None, 0, (B1, B2))
+
+
+class World:
+    def __init__(self) -> None:
+        self.own = Hosts()
+        self.pools: dict[AccountId, Pool] = {THEIRS: B}
+        self.store = {OURS}
+        self.made: list[AccountId] = []
+        self.away: RookeryError | None = None
+        self.hosts = AcrossPools(self.own, self._elsewhere, made=self.store.__contains__, make=self._make)
+
+    def _elsewhere(self, account: AccountId) -> Pool | None:
+        if self.away is not None:
+            raise self.away
+        return self.pools.get(account)
+
+    async def _make(self, account: AccountId) -> None:
+        self.store.add(account)
+        self.made.append(account)
+        self.own.away.pop(account, None)
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_an_account_of_another_pool_is_at_one_of_its_backends_after_the_other(world: World) -> None:
+    found = [await world.hosts.locate(THEIRS) for _ in range(3)]
+    lmtp = (B1.lmtp, B2.lmtp)
+    assert found == [Elsewhere("", address, 0, "b", lmtp) for address in (B1.address, B2.address, B1.address)]
+    assert not world.hosts.here(THEIRS)
+    assert not world.made
+
+
+async def test_a_pool_without_an_address_cannot_be_reached(world: World) -> None:
+    world.pools[THEIRS] = Pool(7, "b", PoolKind.STATIC, "", "", "", True, None, 0)
+    with pytest.raises(RookeryError, match="pool change b --address") as caught:
+        await world.hosts.locate(THEIRS)
+    assert caught.value.cause is Cause.UNAVAILABLE
+
+
+async def test_our_own_are_where_our_placement_says(world: World) -> None:
+    assert not world.hosts.here(OURS)  # nobody has looked yet
+    assert await world.hosts.locate(OURS) == Here(1)
+    assert world.hosts.here(OURS)
+    world.own.held = False
+    assert not world.hosts.here(OURS)
+    world.own.away[OURS] = THERE
+    assert await world.hosts.locate(OURS) == THERE
+    assert not world.made
+
+
+async def test_what_another_node_put_here_is_made_once(world: World) -> None:
+    new = new_account_id()
+    assert not world.hosts.here(new)
+    assert await world.hosts.locate(new) == await world.hosts.locate(new) == Here(1)
+    assert world.made == [new]
+
+
+async def test_what_our_placement_does_not_find_is_made(world: World) -> None:
+    """As in a dynamic pool, whose database is asked by placement alone."""
+    new = new_account_id()
+    world.store.add(new)
+    world.own.away[new] = RookeryError(Cause.NOT_FOUND, "no such account in this pool")
+    assert await world.hosts.locate(new) == Here(1)
+    assert world.made == [new]
+    world.own.away[new] = RookeryError(Cause.BUSY, "later")
+    with pytest.raises(RookeryError, match="later"):
+        await world.hosts.locate(new)
+
+
+async def test_while_the_directory_is_away_nothing_is_here(world: World) -> None:
+    await world.hosts.locate(OURS)
+    world.away = RookeryError(Cause.UNAVAILABLE, "the directory is away")
+    assert not world.hosts.here(OURS)
+    with pytest.raises(RookeryError, match="is away"):
+        await world.hosts.locate(OURS)
