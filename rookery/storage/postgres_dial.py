@@ -20,6 +20,7 @@ from rookery.storage.engine import EngineFailed, KeyExists, OutcomeUnknown, Row
 
 CONNECT = 2  # seconds for one attempt
 SILENCE_MS = 5_000  # a peer that acknowledges nothing for so long is gone
+ASK_AFTER, ASK_EVERY = 2, 1  # seconds: who waits for an answer has sent nothing since that could be acknowledged
 LOCK_MS = 10_000  # waiting for somebody else's lock
 IDLE_MS = 10_000  # a transaction whose client has stopped is ended: it holds locks that others wait for
 PAUSE, PAUSE_MOST = 0.05, 2.0  # seconds without an attempt: after the first failed one, at most
@@ -115,7 +116,8 @@ class Dial:
         try:
             connection = Connection.connect(
                 self._conninfo, autocommit=True, application_name=self._application, connect_timeout=CONNECT,
-                tcp_user_timeout=SILENCE_MS, row_factory=tuple_row,
+                tcp_user_timeout=SILENCE_MS, keepalives_idle=ASK_AFTER, keepalives_interval=ASK_EVERY,
+                row_factory=tuple_row,
             )  # fmt: skip
             connection.adapters.register_loader("numeric", _PlainNumber)
             self.timeline = str(last_row(connection.execute(self._prepare))[0])
