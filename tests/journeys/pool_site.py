@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,27 @@ from tests.journeys.site import ROOKERY, STOP_TIME, RunningSite
 
 PASSWORD = "correct-horse"
 PATIENCE = 3.0  # seconds a client waits for an answer
+PACE = 0.1  # seconds between two changes of one client: faults are what shall trouble the backends, not load
 Acknowledged = tuple[float, str, str, str]  # when, at which backend, account, mark
 
 
 class PoolSite:
-    """`backends`: names of nodes. `database`: how each of them connects. `environment`: by backend."""
+    """`backends`: names of nodes. `database`: how each of them connects."""
 
-    def __init__(self, folder: Path, network: Network, backends: Sequence[str], database: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        backends: Sequence[str],
+        database: str,
+        environment: Mapping[str, dict[str, str]],
+    ) -> None:
         self.network = network
         self.backends = tuple(backends)
-        self.environment: dict[str, dict[str, str]] = {}
+        self._environment = environment
         self.ledger = Ledger()
         self.acknowledged: list[Acknowledged] = []
+        self._last: dict[str, str] = {}  # where each account was open last
         self.accounts: Iterator[str] = iter(())  # that no test had before
         self._site = RunningSite(folder)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -63,7 +72,7 @@ class PoolSite:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self.log_file(name).open("ab"),
-                env={**os.environ, **self.environment.get(name, {})},
+                env={**os.environ, **self._environment.get(name, {})},
             )
         for name in names or self.backends:
             self._site.process = self._processes[name]
@@ -138,6 +147,7 @@ class PoolSite:
         clients = []
         for account in accounts:
             client = self.imap(backend, account)
+            self._last[account] = backend
             client.select("INBOX")
             clients.append(client)
         return clients
@@ -167,17 +177,18 @@ class PoolSite:
     def work(self, account: str, stop: threading.Event) -> None:
         """Append and deliver where the account is, and look for it elsewhere when that fails."""
         while not stop.is_set():
-            for backend in self.backends:
+            for backend in sorted(self.backends, key=lambda one: one != self._last.get(account)):
                 with suppress(*LOST):
                     client = self.imap(backend, account)
+                    self._last[account] = backend
                     try:
                         while not stop.is_set():
                             self.append(client, backend, account)
                             self.deliver(backend, account)
-                            stop.wait(0.02)
+                            stop.wait(PACE)
                     finally:
                         hang_up(client)
-                if stop.wait(0.02):
+                if stop.wait(PACE):
                     return
 
     @contextmanager
@@ -227,7 +238,7 @@ class PoolSite:
 def read_marks(client: imaplib.IMAP4, account: str) -> list[tuple[str, tuple[str, int, int]]]:
     """Every message of INBOX: its mark, and account, UIDVALIDITY and UID."""
     client.select("INBOX")
-    validity = int(client.response("UIDVALIDITY")[1][0])  # type: ignore[arg-type]
+    validity = int(client.response("UIDVALIDITY")[1][0])
     answer, data = client.uid("FETCH", "1:*", "(UID BODY.PEEK[HEADER.FIELDS (X-MARK)])")
     assert answer == "OK", data
     marks = []
@@ -274,8 +285,15 @@ def _lmtp(address: str, patience: float) -> Iterator[smtplib.LMTP]:
 
 
 @contextmanager
-def serving(folder: Path, network: Network, backends: Sequence[str], database: str) -> Iterator[PoolSite]:
-    site = PoolSite(folder, network, backends, database)
+def serving(
+    folder: Path,
+    network: Network,
+    backends: Sequence[str],
+    database: str,
+    environment: Mapping[str, dict[str, str]] | None = None,
+) -> Iterator[PoolSite]:
+    """`environment`: variables of single backends."""
+    site = PoolSite(folder, network, backends, database, environment or {})
     with ExitStack() as opened:
         opened.callback(site.kill)
         site.start()

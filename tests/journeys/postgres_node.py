@@ -83,11 +83,12 @@ class PostgresNode:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(number)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)
-                process.wait(20)
+            process.wait(30)
+
+    def start_again(self) -> None:
+        """If it gave up."""
+        if self._process is not None and self._process.poll() is not None:
+            self.start()
 
     def reload(self) -> None:
         assert self._process is not None
@@ -123,7 +124,7 @@ def running(node: Node, *, settings: str = "", folder: Path | None = None) -> It
             server.start()
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
 
 
 @contextmanager
@@ -135,7 +136,7 @@ def standby(node: Node, primary: PostgresNode, name: str) -> Iterator[PostgresNo
             server.start()
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Cuts and slow ways between backends and PostgreSQL, each on a node of its own: who is cut off loses its accounts to
 the others within a second or two, cannot write when it returns, and nothing acknowledged is lost or doubled. A cut
-between backends alone, and slowness, move no account.
+between backends alone, slowness, and a clock that is stepped, move no account.
 """
 
 import imaplib
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -22,24 +23,54 @@ pytestmark = needs_network
 BACKENDS = ("b1", "b2", "b3")
 TAKEN = 3.0  # seconds, on a busy machine, until another has an account: 1.0 of silence, two beats, a claim
 COUNT = 40
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolSite]:
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What b2 believes of the time: the file says by how much it is wrong."""
+    file = tmp_path_factory.mktemp("clock") / "offset"
+    file.write_text("+0\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory, clock: Path) -> Iterator[PoolSite]:
     folder = tmp_path_factory.mktemp("cuts")
+    environment = {"b2": _wrong_clock(clock)} if FAKETIME else {}
     with (
         Network(*BACKENDS, "db") as network,
         running(network["db"]) as database,
-        serving(folder / "site", network, BACKENDS, database.uri) as site,
+        serving(folder / "site", network, BACKENDS, database.uri, environment) as site,
     ):
         site.accounts = iter(site.add_accounts(COUNT))
         yield site
+
+
+@pytest.fixture(autouse=True)
+def healed(pool: PoolSite, clock: Path) -> Iterator[None]:
+    yield
+    pool.network.heal()
+    clock.write_text("+0\n")
+
+
+def _wrong_clock(file: Path) -> dict[str, str]:
+    return {
+        "LD_PRELOAD": str(FAKETIME[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # that clock is not what a step changes
+    }
 
 
 def _some(site: PoolSite, count: int, backend: str) -> tuple[list[str], list[imaplib.IMAP4_SSL]]:
     """Accounts that no test had before, open at the backend."""
     accounts = [next(site.accounts) for _ in range(count)]
     return accounts, site.open_at(backend, accounts)
+
+
+def _working(site: PoolSite, accounts: list[str]) -> bool:
+    return {account for _, _, account, _ in site.acknowledged} >= set(accounts)
 
 
 def _returned(site: PoolSite, backend: str) -> None:
@@ -67,7 +98,7 @@ def _returned(site: PoolSite, backend: str) -> None:
 def test_cut_from_the_database(pool: PoolSite, lost: list[tuple[str, str]], seconds: float) -> None:
     accounts, sessions = _some(pool, 2, "b1")
     with pool.workers(accounts):
-        wait_until(lambda: len(pool.acknowledged) > 20, "work to begin")
+        wait_until(lambda: _working(pool, accounts), "work to begin")
         for way in lost:
             pool.network.lose(*way)
         since = time.monotonic()
@@ -112,10 +143,10 @@ def test_cut_between_backends(pool: PoolSite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("delay", "rate"), [pytest.param(0.1, 0.0, id="delay"), pytest.param(0.02, 100_000.0, id="rate")]
+    ("delay", "rate"), [pytest.param(0.05, 0.0, id="delay"), pytest.param(0.02, 100_000.0, id="rate")]
 )
 def test_slow_ways(pool: PoolSite, delay: float, rate: float) -> None:
-    """To the database and among backends; b3 has it quick, and could find the others dead."""
+    """To the database and among backends; b3 has it quick, and could find the others dead. `delay`: each way."""
     accounts, sessions = _some(pool, 2, "b1")
     more, others = _some(pool, 2, "b2")
     before = pool.epochs(accounts + more)
@@ -132,3 +163,32 @@ def test_slow_ways(pool: PoolSite, delay: float, rate: float) -> None:
     print(f"{(len(pool.acknowledged) - done) / 5:.0f} changes a second")
     assert len(pool.acknowledged) > done
     pool.check(accounts + more)
+
+
+@pytest.mark.skipif(not FAKETIME, reason="no libfaketime (Debian: faketime)")
+def test_stepped_clock(pool: PoolSite, clock: Path) -> None:
+    """An hour forward, then two back, at the backend that hosts; it changes dates, and nothing else."""
+    accounts, sessions = _some(pool, 2, "b2")
+    before = pool.epochs(accounts)
+    with pool.workers(accounts):
+        for offset in ("+3600", "-3600"):
+            clock.write_text(f"{offset}\n")
+            time.sleep(2.5)
+            done = len(pool.acknowledged)
+            wait_until(lambda: len(pool.acknowledged) > done + 10, "work to go on")  # noqa: B023  called at once
+    assert pool.epochs(accounts) == before
+    date = _date_of_a_new_message(pool, sessions[0])
+    assert abs(date - (time.time() - 3600)) < 60, "the clock was not stepped"
+    for session in sessions:
+        assert answer_to(session, "noop") == "OK"
+        hang_up(session)
+    pool.check(accounts)
+
+
+def _date_of_a_new_message(site: PoolSite, session: imaplib.IMAP4_SSL) -> float:
+    session.append("INBOX", "", "", b"Subject: what time is it?\r\nX-Mark: clock-0\r\n\r\n")
+    session.select("INBOX")
+    _, data = session.fetch("*", "(INTERNALDATE)")
+    found = imaplib.Internaldate2tuple(data[0])  # type: ignore[arg-type]
+    assert found is not None
+    return time.mktime(found)
