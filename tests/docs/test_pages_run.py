@@ -1,4 +1,4 @@
-"""What our pages on installing, operating and pools tell an administrator to type is typed, line by line, in their order.
+"""What our pages on installing, operating and pools tell an administrator to type is typed, line by line, in order.
 
 Every line of every ```sh block is one of these:
 

@@ -1,13 +1,14 @@
 """Sites of a dynamic pool: what `init --database` writes and refuses, and what `check` says of pools and databases."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from rookery.base.clock import SystemClock
 from rookery.base.config import Config
@@ -20,6 +21,7 @@ from rookery.management.operations.init import initialise, pool_settings
 from rookery.management.site import Site, open_site
 from rookery.storage.gate import Gate
 from tests import postgres as server
+from tests.management.pooler import pooler
 from tests.postgres import Postgres
 
 postgres, fresh_postgres = server.postgres, server.fresh_postgres
@@ -96,6 +98,18 @@ def test_what_a_database_must_be(fresh_postgres: Postgres) -> None:
     finally:
         fresh_postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
         fresh_postgres.run(f"DROP ROLE {name}")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("take", [-1, 0, None])
+def test_a_pooler_must_leave_a_connection_its_session(postgres: str, take: int | None) -> None:
+    facts = conninfo_to_dict(postgres)
+    with tempfile.TemporaryDirectory(prefix="pooler-") as folder:
+        path = f"{facts['host']}/.s.PGSQL.{facts.get('port') or 5432}"
+        with pooler(Path(folder), path, take=take) as host:
+            found = [str(one) for one in examine(make_conninfo(postgres, host=host)) if not one.warning]
+    expected = [] if take is None else ["a pooler that gives each transaction another session"]
+    assert [one.partition(" (")[0] for one in found] == expected
 
 
 def test_a_database_that_is_away_is_refused_and_nothing_made(tmp_path: Path) -> None:

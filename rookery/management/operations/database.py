@@ -81,9 +81,12 @@ def _pooler(first: Connection, second: Connection) -> Iterator[Finding]:
     """Our sessions are found and ended by their names, and hold settings: they must stay what they are."""
     pids: list[tuple[int, int]] = []
     for number in range(ROUNDS):
-        both = (first, second) if number % 2 == 0 else (second, first)
-        with both[1].transaction(), both[0].transaction():  # the first one's commit comes first
-            pids.append((_pid(first), _pid(second)))
+        first.execute("BEGIN")
+        pid = _pid(first)  # only now it has a session
+        second.execute("BEGIN")
+        pids.append((pid, _pid(second)))
+        for connection in (first, second) if number % 2 == 0 else (second, first):
+            connection.execute("COMMIT")
     if len(set(pids)) > 1:
         yield Finding(
             "a pooler that gives each transaction another session (pg_backend_pid differs)",
