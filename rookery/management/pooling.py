@@ -20,6 +20,7 @@ from rookery.distribution.directory.values import AccountState, Kind, PoolBacken
 from rookery.distribution.placement.pools import AcrossPools, Hosts
 from rookery.distribution.placement.values import Elsewhere
 from rookery.management.keeping import at_port, backend_host
+from rookery.management.operations.accounts import purge_expired
 from rookery.net.dial import dial
 from rookery.net.stream import Stream
 from rookery.storage.store import Store
@@ -132,7 +133,8 @@ async def report_free(parts: "Parts") -> None:
 
 
 async def follow(parts: "Parts") -> None:
-    """Without end: accounts that others made in this pool are made in its store, limits that they set hold."""
+    """Without end: accounts that others made in this pool are made in its store, limits that they set hold, and what
+    they removed for good is removed."""
     directory = parts.directory
     woken = asyncio.Event()
     unwatch = directory.watch(woken.set)
@@ -170,16 +172,14 @@ async def catch_up(parts: "Parts", seen: int) -> int:
 
 
 async def _settle(parts: "Parts", accounts: set[AccountId]) -> None:
-    """See to it that the store has those of this pool, with the limits of the directory."""
+    """See to it that the store has those of this pool, with the limits of the directory, and not those whose time is
+    over."""
     store, directory = parts.store, parts.directory
     found = [directory.account_by_id(account) for account in accounts]
-    wanted = [
-        record
-        for record in found
-        if record is not None
-        and record.state is not AccountState.REMOVED
-        and directory.elsewhere(record.account) is None
-    ]
+    ours = [record for record in found if record is not None and directory.elsewhere(record.account) is None]
+    wanted = [record for record in ours if record.state is not AccountState.REMOVED]
+    if any(record.state is AccountState.REMOVED and record.removed_until <= directory.now() for record in ours):
+        await purge_expired(parts)
 
     def read() -> dict[bytes, tuple[int, int]]:
         with store.read() as reader:

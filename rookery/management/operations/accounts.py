@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rookery.base.config.kinds import parse_size
-from rookery.base.errors import Refusal, RookeryError
+from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import account_from_text, account_text
 from rookery.management.operations.registry import operation
 
@@ -238,9 +238,16 @@ async def remove_account(parts: "Parts", address: str, now: bool = False) -> Acc
 
 
 async def purge(parts: "Parts", record: "AccountRecord") -> None:
-    """Mail first, then the name: the other way round a dead node would leave mail that nobody can name."""
+    """Mail first, then the name: the other way round a dead node would leave mail that nobody can name.
+
+    Another backend of the pool may be doing the same.
+    """
     await parts.store.remove_account(record.account)
-    await parts.administration.purge_account(record.account)
+    try:
+        await parts.administration.purge_account(record.account)
+    except RookeryError as error:
+        if error.cause is not Cause.NOT_FOUND:
+            raise
 
 
 @operation("account.restore")
@@ -292,7 +299,7 @@ async def make_missing(parts: "Parts") -> None:
 
 
 async def purge_expired(parts: "Parts") -> int:
-    """Remove the accounts whose time is over; returns how many there were."""
+    """Remove the accounts of this pool whose time is over; returns how many there were."""
     expired = parts.directory.expired_accounts()
     for record in expired:
         await purge(parts, record)
