@@ -1,9 +1,5 @@
-"""One account as the event loop knows it: its mailboxes, counters, keywords, newest changes and selected mailboxes, in
-memory and shared by all its sessions.
-
-It changes only by the progress of committed batches, in the same wake-up that resolves their callers, and is always a
-whole picture of some moment of the database: nothing in it runs ahead of what is durable. Reads are from memory or one
-short read transaction; writes go to the store's writer.
+"""One account as its sessions have it: its picture in memory, shared by all of them, and beyond it the messages'
+bodies, which are read from the store, and changes, which go to the store's writer.
 """
 
 import asyncio
@@ -15,17 +11,12 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, BlobId
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import Append
-from rookery.storage.batch import Progress
-from rookery.storage.changes import Tail, read_changes
 from rookery.storage.copy import Copy
-from rookery.storage.counters import WHOLE, Counter, read_counters
-from rookery.storage.engine import Reader, Row
+from rookery.storage.engine import Row
 from rookery.storage.expunge import Expunge
 from rookery.storage.flags import SetFlags
 from rookery.storage.home import Home
-from rookery.storage.mailbox_state import MailboxState, read_all, read_next, read_range
 from rookery.storage.mailboxes import CreateMailbox, DeleteMailbox, RenameMailbox, SetSubscribed
-from rookery.storage.names import canonical
 from rookery.storage.operations import (
     COPY,
     CREATE_MAILBOX,
@@ -36,36 +27,26 @@ from rookery.storage.operations import (
     SET_SUBSCRIBED,
     Operation,
 )
-from rookery.storage.schema import ACTIVE
+from rookery.storage.picture import Picture
 from rookery.storage.staging import Staged
 from rookery.storage.values import (
-    FIRST_KEYWORD_BIT,
     INBOX,
-    KEYWORD_LIMIT,
     Appended,
-    Change,
     Copied,
     Expunged,
     Flag,
     Flagged,
     FlagMode,
-    Kind,
     Mailbox,
     Presence,
     SpecialUse,
-    Usage,
-    Verb,
 )
 
 A = TypeVar("A")
 R = TypeVar("R")
-T = TypeVar("T")
 
-ROWS_PER_READ = 10_000  # of one short read while a mailbox is loaded piece by piece
-STATES_KEPT = 8  # mailboxes whose arrays stay in memory although no session has them selected
+ROWS_PER_SUM = 10_000  # messages of one short read while sizes are added up piece by piece
 
-_ACCOUNT = "SELECT account, state, size_limit, message_limit FROM account WHERE id = ?"
-_NAMES = "SELECT mailbox, name, special_use FROM mailbox WHERE account = ?"
 _PRESENCES = (
     "SELECT p.uid, p.email, p.flags, p.changed, p.saved, e.received, e.size, e.blob, e.thread"
     " FROM presence p JOIN email e ON e.account = p.account AND e.email = p.email"
@@ -79,58 +60,22 @@ _DELETED_SIZE = (
 )
 
 
-class OpenAccount:
+class OpenAccount(Picture):
     """Get one from `Store.open_account`; `release` it when the session ends."""
 
-    __slots__ = (
-        "_by_name",
-        "_home",
-        "_keywords",
-        "_loading",
-        "_losers",
-        "_mailboxes",
-        "_number",
-        "_states",
-        "_subscriptions",
-        "_tail",
-        "_usage",
-        "_watched",
-        "_watchers",
-        "account",
-        "epoch",
-        "holders",
-        "idle_since",
-        "lost",
-        "modseq",
-        "removed",
-    )
+    __slots__ = ("_losers", "epoch", "holders", "idle_since", "lost")
 
     def __init__(self, home: Home, account: AccountId, epoch: int | None = None) -> None:
         """Reads the account, on any thread. Raises NOT_FOUND when the store has none of that id.
 
         `epoch`: under which it is hosted here; None: nobody else can have it.
         """
-        self._home = home
-        self.account = account
+        super().__init__(home, account)
         self.epoch = epoch
         self.lost = False  # this process hosts it no longer: sessions end, and nothing more is said of it
         self._losers: dict[Callable[[], None], None] = {}
         self.holders = 0
         self.idle_since = 0.0
-        self.removed = False
-        self.modseq = 0
-        self._states: dict[int, MailboxState] = {}
-        self._loading: dict[int, list[Change]] = {}
-        self._watchers: dict[int, Callable[[], None]] = {}
-        self._watched = 0
-        self._mailboxes: dict[int, Mailbox] = {}
-        self._by_name: dict[str, int] = {}
-        with home.read() as reader:
-            self._read_names(reader)
-            self.modseq = self._read_counters(reader)
-        self._tail = Tail(self.modseq)
-        if self.removed:
-            raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
 
     def release(self) -> None:
         """The caller's session is over."""
@@ -147,227 +92,7 @@ class OpenAccount:
         for callback in list(self._losers):
             callback()
 
-    async def away(self, work: Callable[[], T]) -> T:
-        """Anything of this account that reads, without keeping the event loop from others while a server answers."""
-        return await self._home.away(work)
-
-    # --- reading from the database -------------------------------------------------------------------------------
-
-    def _read_names(self, reader: Reader) -> None:
-        row = reader.row(_ACCOUNT, self.account)
-        if row is None:
-            raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
-        self._number: int = row[0]
-        self.removed = row[1] != ACTIVE
-        names = reader.rows("SELECT name FROM subscription WHERE account = ? ORDER BY name", self._number)
-        self._subscriptions = {name: None for (name,) in names}
-        bits = reader.rows("SELECT bit, name FROM keyword WHERE account = ? ORDER BY bit", self._number)
-        self._keywords: dict[int, str] = dict(bits)
-        self._usage = Usage(0, 0, row[2], row[3])
-
-    def _read_counters(self, reader: Reader) -> int:
-        """Fills mailboxes and usage; returns the change number."""
-        counters = read_counters(reader, self._number)
-        whole = counters.get(WHOLE)
-        if whole is None:  # the account was removed, and its rows are purged
-            self._mailboxes, self._by_name = {}, {}
-            return self.modseq
-        self._usage = Usage(whole.size, whole.messages, self._usage.size_limit, self._usage.message_limit)
-        self._mailboxes = {}
-        for number, name, use in reader.rows(f"{_NAMES} ORDER BY mailbox", self._number):
-            special = SpecialUse(use) if use else None
-            self._mailboxes[number] = _mailbox(counters[number], name, special, name in self._subscriptions)
-        self._by_name = {mailbox.name: mailbox.number for mailbox in self._mailboxes.values()}
-        return whole.modseq
-
-    def reload(self) -> None:
-        """Read everything again: what a batch did to the account is not known."""
-        with self._home.read() as reader:
-            self._read_names(reader)
-            modseq = self._read_counters(reader)
-            for number, state in self._states.items():
-                state.replace(read_all(reader, self._number, number))
-        self._tail = Tail(modseq)
-        self.modseq = modseq
-        self._wake()
-
-    def advance(self, progress: Progress) -> None:
-        """Take over what a committed batch did. Called by the store, once for each batch, in order."""
-        if progress.modseq > self.modseq or progress.renamed:
-            if progress.before > self.modseq or (progress.modseq > self.modseq and not progress.detailed):
-                self.reload()
-                return
-            self._apply(progress)
-            self._wake()
-
-    def _apply(self, progress: Progress) -> None:
-        if progress.renamed:
-            with self._home.read() as reader:
-                self._read_names(reader)
-                self._read_counters(reader)
-        if progress.modseq >= self.modseq:
-            for counter in progress.counters:
-                self._count(counter)
-        changes = [change for change in progress.changes if change.modseq > self.modseq]
-        self._apply_births(changes, copied=progress.copied)
-        for change in changes:
-            self._apply_change(change)
-        self._tail.add(changes)
-        self.modseq = max(self.modseq, progress.modseq)
-
-    def _apply_births(self, changes: list[Change], *, copied: bool) -> None:
-        """What is new in the selected mailboxes: of appended messages the changes say it all, copies are read, each
-        mailbox in one go.
-        """
-        born: dict[int, NumberSet] = {}
-        for change in changes:
-            if change.verb is Verb.CREATED and change.mailbox in self._states and change.kind is Kind.MESSAGE:
-                if copied:
-                    born[change.mailbox] = born.get(change.mailbox, NumberSet()) | change.uids
-                else:
-                    rows = [(uid, change.added, change.modseq) for uid in change.uids]
-                    self._states[change.mailbox].add_rows(rows)
-        if born:
-            with self._home.read() as reader:
-                for number, uids in born.items():
-                    self._states[number].add_rows(read_range(reader, self._number, number, uids))
-
-    def _apply_change(self, change: Change) -> None:
-        if change.mailbox in self._loading:
-            self._loading[change.mailbox].append(change)
-        state = self._states.get(change.mailbox)
-        if state is None:
-            return
-        if change.kind is Kind.MESSAGE:
-            state.apply(change)
-        elif change.verb is Verb.DESTROYED:
-            state.replace(())
-            del self._states[change.mailbox]
-
-    def _count(self, counter: Counter) -> None:
-        if counter.mailbox == WHOLE:
-            usage = self._usage
-            self._usage = Usage(counter.size, counter.messages, usage.size_limit, usage.message_limit)
-            return
-        old = self._mailboxes.get(counter.mailbox)
-        if old is not None:
-            self._mailboxes[counter.mailbox] = _mailbox(counter, old.name, old.special_use, old.subscribed)
-
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` on the loop after every committed change; it carries no data. Returns how to stop."""
-        self._watched += 1
-        key = self._watched
-        self._watchers[key] = callback
-        return lambda: self._forget_watcher(key)
-
-    def _forget_watcher(self, key: int) -> None:
-        self._watchers.pop(key, None)
-
-    def _wake(self) -> None:
-        for callback in list(self._watchers.values()):
-            callback()
-
-    # --- what is in memory ---------------------------------------------------------------------------------------
-
-    def mailboxes(self) -> list[Mailbox]:
-        """In order of their making."""
-        return list(self._mailboxes.values())
-
-    def mailbox(self, name: str) -> Mailbox | None:
-        """By name; INBOX in any case."""
-        number = self._by_name.get(name)
-        if number is None:
-            number = self._by_name.get(canonical(name))
-        return None if number is None else self._mailboxes[number]
-
-    def by_number(self, number: int) -> Mailbox | None:
-        return self._mailboxes.get(number)
-
-    def usage(self) -> Usage:
-        return self._usage
-
-    def subscriptions(self) -> list[str]:
-        return list(self._subscriptions)
-
-    def keyword_names(self, flags: int) -> list[str]:
-        """Names of the keyword bits in `flags`, in order of their bits."""
-        if flags >> FIRST_KEYWORD_BIT == 0:
-            return []
-        return [name for bit, name in self._keywords.items() if flags >> bit & 1]
-
-    def keyword_bits(self, names: Sequence[str]) -> int:
-        """The bits of those names that the account knows; case does not matter."""
-        wanted = {name.lower() for name in names}
-        return sum(1 << bit for bit, name in self._keywords.items() if name.lower() in wanted)
-
-    def keywords_of(self, mailbox: int) -> tuple[str, ...]:
-        """The keywords that messages of this mailbox may carry: all of the account's."""
-        return tuple(self._keywords.values()) if mailbox in self._mailboxes else ()
-
-    def keyword_room(self) -> bool:
-        """Whether a new keyword would find a bit without taking one back."""
-        return len(self._keywords) < KEYWORD_LIMIT
-
     # --- messages ------------------------------------------------------------------------------------------------
-
-    def select(self, number: int) -> MailboxState:
-        """The mailbox's arrays; `release` them. Blocks while reading unless `load` came first. Raises NOT_FOUND."""
-        if number not in self._mailboxes:
-            raise RookeryError(Cause.NOT_FOUND, "no such mailbox")
-        state = self._states.get(number)
-        if state is None:
-            state = MailboxState(number)
-            with self._home.read() as reader:
-                state.add_rows(read_all(reader, self._number, number))
-            self._keep(state)
-        state.holders += 1
-        return state
-
-    async def load(self, number: int) -> None:
-        """Bring a mailbox into memory without keeping the loop from others; then `select` it."""
-        box = self._mailboxes.get(number)
-        if box is None or number in self._states or number in self._loading:
-            return
-        if box.messages <= ROWS_PER_READ and not self._home.remote:
-            return
-        state = MailboxState(number)
-        pending = self._loading[number] = []
-        try:
-            while True:
-                last = state.uids[-1] if state.uids else 0
-                seen = len(pending)
-                rows = await self.away(partial(self._read_next, number, last))
-                state.add_rows(rows)
-                born = any(change.verb is Verb.CREATED for change in pending[seen:])  # perhaps after it was read
-                if len(rows) < ROWS_PER_READ and not born:
-                    break
-                await asyncio.sleep(0)
-        finally:
-            del self._loading[number]
-        if number in self._mailboxes and number not in self._states:
-            for change in pending:  # made meanwhile; what the rows already show does no harm twice
-                state.apply(change)
-            self._keep(state)
-
-    def _read_next(self, number: int, last: int) -> list[Row]:
-        with self._home.read() as reader:
-            return read_next(reader, self._number, number, last, ROWS_PER_READ)
-
-    def _keep(self, state: MailboxState) -> None:
-        self._states[state.number] = state
-        idle = [number for number, kept in self._states.items() if kept.holders <= 0 and kept is not state]
-        for number in idle[: max(0, len(idle) - STATES_KEPT)]:
-            del self._states[number]
-
-    def changes(self, since: int, mailbox: int | None = None) -> list[Change]:
-        """Everything with a greater change number, in order. Raises NOT_FOUND if some were trimmed away."""
-        if since >= self.modseq:
-            return []
-        found = self._tail.since(since, mailbox)
-        if found is None:
-            with self._home.read() as reader:
-                found = read_changes(reader, self._number, since, mailbox)
-        return found
 
     def presences(self, mailbox: int, uids: NumberSet) -> list[Presence]:
         """Those of the UIDs that exist, in order."""
@@ -390,13 +115,13 @@ class OpenAccount:
             count, highest, size = await self.away(partial(self._deleted_size, number, last))
             if count:
                 total, last = total + int(size or 0), highest
-            if count < ROWS_PER_READ:
+            if count < ROWS_PER_SUM:
                 return total
             await asyncio.sleep(0)
 
     def _deleted_size(self, number: int, last: int) -> Row:
         with self._home.read() as reader:
-            row = reader.row(_DELETED_SIZE, int(Flag.DELETED), self._number, number, last, ROWS_PER_READ)
+            row = reader.row(_DELETED_SIZE, int(Flag.DELETED), self._number, number, last, ROWS_PER_SUM)
         assert row is not None
         return row
 
@@ -527,22 +252,6 @@ class OpenAccount:
     async def set_subscribed(self, name: str, subscribed: bool) -> None:
         """A name may be subscribed without existing. Raises INVALID, TOO_MANY."""
         await self._perform(SET_SUBSCRIBED, SetSubscribed(self.account, name, subscribed, self.epoch))
-
-
-def _mailbox(counter: Counter, name: str, use: SpecialUse | None, subscribed: bool) -> Mailbox:
-    return Mailbox(
-        counter.mailbox,
-        name,
-        counter.uidvalidity,
-        counter.uidnext,
-        counter.modseq,
-        counter.messages,
-        counter.unseen,
-        counter.deleted,
-        counter.size,
-        subscribed,
-        use,
-    )
 
 
 def _union(parts: list[NumberSet]) -> NumberSet:

@@ -232,7 +232,7 @@ async def test_an_account_that_is_removed_is_gone_at_once(store: Store, mail: Ma
 
 
 async def test_loading_a_large_mailbox_while_it_changes(mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rookery.storage.open_account.ROWS_PER_READ", 3)
+    monkeypatch.setattr("rookery.storage.picture.ROWS_PER_READ", 3)
     await mail.fill(10)
     mail.opened.reload()
     loading = asyncio.ensure_future(mail.opened.load(1))

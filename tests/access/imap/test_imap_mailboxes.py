@@ -195,7 +195,7 @@ async def test_names_that_cannot_be(world: World) -> None:
 
 
 async def test_deleted_storage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_account, "ROWS_PER_READ", 2)
+    monkeypatch.setattr(open_account, "ROWS_PER_SUM", 2)
     sizes = [len(await _append_deleted(world, "x" * n, gone=n % 2 == 0)) for n in range(5)]
     client = await world.login()
     expected = b"(DELETED 3 DELETED-STORAGE %d)" % (sizes[0] + sizes[2] + sizes[4])
