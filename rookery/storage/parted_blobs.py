@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
+from rookery.base.log import logger
 from rookery.storage.blobs import LookAgain, no_space
 from rookery.storage.engine import Transaction
 from rookery.storage.files import DiskFiles, Files
@@ -28,6 +29,8 @@ from rookery.storage.staging import Staged, Staging, StagingArea
 MARK = "ROOKERY-STORE"  # the name of the mark
 AT_ONCE = 32  # blobs that are written, or read, at the same time
 STRIDE = 8  # parts that are read in one piece
+
+log = logger("blobs")
 
 
 class PartedBlobs(ABC):
@@ -119,11 +122,8 @@ class PartedBlobs(ABC):
         error = next(filter(None, map(_error, tasks)), None)
         if error is not None:
             begun = [blob for (blob, _), task in zip(items, tasks, strict=True) if not task.cancelled()]
-            with contextlib.suppress(RookeryError):  # nothing names them: they are found on their shelves
-                self.delete_many(begun)
-            if isinstance(error, OSError):
-                raise no_space(error) from error
-            raise error
+            self._pool.submit(self.delete_many, begun)  # if that fails, they are found on their shelves
+            raise _told("written", error) from error
         return {blob: Place(0, head_size(staged.size), staged.size, IDENTITY) for blob, staged in items}
 
     def _put_one(self, blob: BlobId, staged: Staged) -> None:
@@ -188,7 +188,7 @@ class PartedBlobs(ABC):
         except RookeryError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise LookAgain(blob.hex()) from None
-            raise
+            raise _told("read", error) from error
 
     def _rotten(self, blob: BlobId, wrong: str) -> RookeryError:
         return RookeryError(Cause.CORRUPT, f"blob {blob.hex()} in {self.where}: {wrong}")
@@ -228,6 +228,16 @@ class PartedBlobs(ABC):
 
     def close(self) -> None:
         self._pool.shutdown()
+
+
+def _told(what: str, error: Exception) -> RookeryError:
+    """What users are told; addresses and paths are for the log."""
+    if isinstance(error, OSError):
+        return no_space(error)
+    if isinstance(error, RookeryError) and error.cause is not Cause.UNAVAILABLE:
+        return error
+    log.error("bodies-away", error=type(error).__name__, what=str(error))
+    return RookeryError(Cause.UNAVAILABLE, f"the message store cannot be {what} now")
 
 
 def _error(task: "Future[None]") -> Exception | None:
