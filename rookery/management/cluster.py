@@ -30,11 +30,11 @@ from rookery.management.site import Site, open_site
 from rookery.management.supervisor import own_command, run_all
 
 POOL, ARCHIVE = "pool", "archive"  # folders, and names of the pools
-DOMAIN, ARCHIVE_DOMAIN = "example.test", "archive.example.test"
+DOMAIN, HOSTNAME = "example.test", "mail.example.test"
 BACKENDS = {"b1": "127.0.0.11", "b2": "127.0.0.12", "b3": "127.0.0.13"}
 ARCHIVE_ADDRESS = "127.0.0.21"
 NAMES = ("alice", "bob", "carol")  # one for each backend
-ARCHIVIST = f"dora@{ARCHIVE_DOMAIN}"
+ARCHIVIST = f"dora@{DOMAIN}"
 ARRIVAL = 10.0  # seconds within which the welcome message is there
 DRAIN = 15.0  # seconds; as drain.time of the sites, and a bit
 
@@ -93,30 +93,28 @@ def postgres(data: Path) -> Iterator[str]:
 
 def prepare(folder: Path, port_offset: int, database: str) -> dict[str, Site]:
     """Both sites, by pool; made unless they are there."""
-    pool, archive = Site(folder / POOL), Site(folder / ARCHIVE)
-    if not pool.config_file.is_file():
-        settings = pool_settings(database, [f"{name}={address}" for name, address in BACKENDS.items()])
-        settings |= {"log.file": "rookery.log", "store.pool": POOL}
-        initialise(
-            pool.folder, domain=DOMAIN, hostname=f"mail.{DOMAIN}", port_offset=port_offset, settings=settings
-        )  # fmt: skip
-    _reach(pool, database)
-    if not archive.config_file.is_file():
-        settings = {"log.file": "rookery.log", "store.pool": ARCHIVE, "listen.addresses": (ARCHIVE_ADDRESS,)}
-        settings["http.address"] = ARCHIVE_ADDRESS
-        initialise(
-            archive.folder, domain=ARCHIVE_DOMAIN, hostname=f"mail.{ARCHIVE_DOMAIN}", port_offset=port_offset,
-            settings=settings,
-        )  # fmt: skip
-    return {POOL: pool, ARCHIVE: archive}
+    backends = [f"{name}={address}" for name, address in BACKENDS.items()]
+    dynamic = pool_settings(database, backends)
+    static = {
+        "directory.database": database, "listen.addresses": (ARCHIVE_ADDRESS,), "http.address": ARCHIVE_ADDRESS
+    }  # fmt: skip
+    made = {}
+    for name, settings in ((POOL, dynamic), (ARCHIVE, static)):
+        site = made[name] = Site(folder / name)
+        if site.config_file.is_file():
+            _reach(site, database)
+        else:
+            settings |= {"log.file": "rookery.log", "store.pool": name}
+            initialise(site.folder, domain=DOMAIN, hostname=HOSTNAME, port_offset=port_offset, settings=settings)
+    return made
 
 
-def _reach(pool: Site, database: str) -> None:
+def _reach(site: Site, database: str) -> None:
     """The socket of the server may be elsewhere this time."""
-    before = open_site(pool.folder)[1].store.database
+    before = open_site(site.folder)[1].directory.database
     if before != database:
-        text = pool.config_file.read_text(encoding="utf-8")
-        pool.config_file.write_text(text.replace(quote(before), quote(database)), encoding="utf-8")
+        text = site.config_file.read_text(encoding="utf-8")
+        site.config_file.write_text(text.replace(quote(before), quote(database)), encoding="utf-8")
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------
@@ -141,8 +139,7 @@ def fill(folder: Path) -> dict[str, str]:
         _open(host, port, address, passwords[address], lambda client: True)
     if not fresh:
         return passwords
-    send_welcome(BACKENDS["b1"], ports(pool.config)["smtp"], users)
-    send_welcome(ARCHIVE_ADDRESS, ports(archive.config)["smtp"], [ARCHIVIST])
+    send_welcome(BACKENDS["b1"], ports(pool.config)["smtp"], [*users, ARCHIVIST])
     for address, host in hosts:
         _open(host, port, address, passwords[address], lambda client: client.select()[1] != [b"0"])
     file.write_text(json.dumps(passwords, indent=2) + "\n", encoding="utf-8")
@@ -170,14 +167,14 @@ def advice(folder: Path, passwords: dict[str, str], program: str) -> str:
     alice = f"{NAMES[0]}@{DOMAIN}"
     host = pool.call(account_host, address=alice).host or next(iter(BACKENDS))
     other, third = (address for name, address in BACKENDS.items() if name != host)
-    accounts = "\n".join(f"  {address:26}  password {password}" for address, password in passwords.items())
+    accounts = "\n".join(f"  {address:19} password {password}" for address, password in passwords.items())
     backends = "\n".join(f"  {name:8} {address}" for name, address in [*BACKENDS.items(), (ARCHIVE, ARCHIVE_ADDRESS)])
     login, imaps = f"--user {alice}:{passwords[alice]}", open_ports["imaps"]
     inbox = f"/INBOX;MAILINDEX=1' {login}"
     rookery, one = f"{program} --site {pool.site.folder}", f"{pool.site.folder} [s]erve --backend {host}"
     return f"""\
 A cluster in {folder}, on loopback only: a PostgreSQL server, a dynamic pool of three backends, and a
-static pool, of one backend with a store in its folder.
+static pool, of one backend with a store in its folder. They have one directory.
 
 Backends (SMTP {open_ports["smtp"]}, submission {open_ports["submission"]}, IMAP {open_ports["imap"]}, IMAPS {imaps})
 {backends}
@@ -208,8 +205,9 @@ Drain a backend, for an upgrade say, and let it host again
   {rookery} backend list
   {rookery} backend undrain b3
 
-The static pool
+The static pool, where {ARCHIVIST} is
   curl -sk 'imaps://{ARCHIVE_ADDRESS}:{imaps}/INBOX;MAILINDEX=1' --user {ARCHIVIST}:{passwords[ARCHIVIST]}
+  curl -skv 'imaps://{BACKENDS["b1"]}:{imaps}/' --user {ARCHIVIST}:{passwords[ARCHIVIST]} 2>&1 | grep REFERRAL
   {program} --site {folder / ARCHIVE} pool list
 
 How it is

@@ -23,7 +23,7 @@ REACHED = [*BACKENDS.values(), ARCHIVE_ADDRESS]
 PROGRAMS = ("curl", "swaks", "pkill", "time")
 # What a command prints, when it does what it is there for; by a part of it, the first that fits.
 SHOWS = {
-    "grep REFERRAL": "[REFERRAL imap://alice%40example.test;AUTH=*@127.0.0.1",
+    "grep REFERRAL": "%40example.test;AUTH=*@127.0.0.",
     "time until": "Welcome to Rookery",
     "INBOX;MAILINDEX": "Welcome to Rookery",
     "swaks": "250 2.0.0 Queued",
