@@ -1,6 +1,6 @@
 """Blobs: what goes in comes out: in segment files, in PostgreSQL, in a shared folder and in an object store alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import obstore
@@ -147,6 +147,34 @@ async def test_a_writer_makes_bodies_durable_with_what_names_them(kept: tuple[Da
     if isinstance(blobs, PostgresBlobs):
         with pytest.raises(LookAgain):
             blobs.read(BlobId(bytes([2]) * 16), place)
+
+
+async def test_a_service_that_takes_its_time_is_no_writer_that_hangs(tmp_path: Path) -> None:
+    clock = ManualClock()
+    seen: list[float] = []
+
+    class Slow(FolderBlobs):
+        patient = True
+
+        def put_batch(self, items: Sequence[tuple[BlobId, Staged]]) -> Mapping[BlobId, Place]:
+            clock.advance(9)
+            seen.append(writer.stuck())
+            return super().put_batch(items)
+
+    def rule(tx, items):  # type: ignore[no-untyped-def]
+        clock.advance(3)
+        seen.append(writer.stuck())
+        return items
+
+    database = SqliteDatabase(tmp_path / "index.db", INDEX)
+    _folder(tmp_path).close()
+    blobs = Slow(tmp_path / "shared", tmp_path / "staging")
+    writer = Writer(database, blobs, Gate(), limit_bytes=1 << 24, clock=clock)
+    await writer.run(Rule("rule", rule), None, bodies=[(_id(1), _staged(blobs, b"x"))])
+    assert seen == [0.0, 3.0]
+    await writer.close()
+    blobs.close()
+    database.close()
 
 
 @pytest.mark.postgres
