@@ -184,11 +184,14 @@ class PartedBlobs(ABC):
     def _at(self, blob: BlobId, start: int, stop: int) -> bytes:
         try:
             with self._failing("read"):
-                return self._get(blob, start, stop)
+                try:
+                    return self._get(blob, start, stop)
+                except FileNotFoundError:
+                    if self._read_mark() is None:
+                        raise  # all of it is gone: nothing is known of this one
         except RookeryError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise LookAgain(blob.hex()) from None
             raise _told("read", error) from error
+        raise LookAgain(blob.hex())
 
     def _rotten(self, blob: BlobId, wrong: str) -> RookeryError:
         return RookeryError(Cause.CORRUPT, f"blob {blob.hex()} in {self.where}: {wrong}")

@@ -287,6 +287,16 @@ class TestPlacesOfTheirOwn:
             apart.blobs.claim("this store", fresh=False)
         assert caught.value.cause is Cause.UNAVAILABLE
 
+    def test_a_body_is_not_taken_for_lost_where_nothing_is(self, apart: "Apart") -> None:
+        place = apart.put(_id(5), b"five")
+        apart.blobs.delete_many([_id(5)])
+        with pytest.raises(LookAgain):
+            apart.blobs.read(_id(5), place)
+        apart.forget_mark()
+        with pytest.raises(RookeryError) as caught:
+            apart.blobs.read(_id(5), place)
+        assert caught.value.cause is Cause.UNAVAILABLE
+
 
 class Apart:
     """A place beside the database, and what happens to it by other hands."""
