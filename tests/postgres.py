@@ -17,6 +17,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
 
+_TERMINATED = b"E\0\0\0\x36SFATAL\0VFATAL\0C57P01\0Mterminating connection now\0\0"  # as the server writes it
+_READY = b"Z\0\0\0\5I"
 _numbers = itertools.count(1)
 
 
@@ -78,6 +80,8 @@ class Wire:
         self.at = 0
         self.delivered = False
         self.commit = False
+        self.end = False
+        self._ending = False
         self.path = folder / ".s.PGSQL.5432"
         self._open: list[socket.socket] = []
         self.speaking = threading.Event()  # cleared: what the server says is kept back, as if it hung
@@ -109,6 +113,10 @@ class Wire:
         """The server gets the next COMMIT, and is away from then on, until `go_on`."""
         self.commit = True
 
+    def end_at_commit(self) -> None:
+        """The server does the next COMMIT, and before it is ready again an administrator ends the session."""
+        self.end = True
+
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -128,6 +136,8 @@ class Wire:
             if self.commit and b"COMMIT\0" in data:
                 self.commit, self.at, self.delivered = False, self.seen, True
                 self._away()
+            if self.end and b"COMMIT\0" in data:
+                self.end, self._ending = False, True
             if self.seen == self.at and data[:1] != b"X":
                 quiet.set()
                 if self.delivered:
@@ -146,6 +156,11 @@ class Wire:
             self.speaking.wait()
             if not quiet.is_set():
                 with contextlib.suppress(OSError):  # the client may have had enough
+                    if self._ending:
+                        self._ending = False
+                        client.sendall(data.removesuffix(_READY) + _TERMINATED)
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
                     client.sendall(data)
 
     def close(self) -> None:

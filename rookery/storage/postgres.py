@@ -115,14 +115,14 @@ class PostgresDatabase:
             connection.execute("ROLLBACK")
 
     def _commit(self, tx: PostgresTransaction) -> None:
-        timeline = self.dial.timeline
+        timeline, pid = self.dial.timeline, tx.connection.info.backend_pid  # a lost connection does not know it any more
         try:
             done = _committed(tx.connection, *tx.last_insertion())
         except psycopg.Error as error:
-            if not tx.connection.closed:
+            # Anything else (the session is ended, the client lost count) may come after the commit was done.
+            if error.diag.severity_nonlocalized == "ERROR" and not tx.connection.closed:
                 self._roll_back(tx.connection)
                 raise translated(error) from error
-            pid = tx.connection.info.backend_pid
             self._forget()
             try:
                 if self.dial.committed(tx.number, pid, timeline):

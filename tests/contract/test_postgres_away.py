@@ -61,6 +61,20 @@ def test_the_connection_is_lost_at_every_message(
     database.close()
 
 
+def test_a_session_that_was_ended_right_after_its_commit_has_committed(fresh_postgres: Postgres, wire: Wire) -> None:
+    clock = ManualClock()
+    database = PostgresDatabase(wire.uri, TABLES, fresh_postgres.schema, clock=clock, pause=clock.advance)
+    wire.end_at_commit()
+    _add(database, 1)
+    wire.end_at_commit()
+    with database.write() as tx:
+        tx.insert_later("item", ("item",), [(2,)])
+    assert not wire.end
+    assert _items(database) == [1, 2]
+    assert database.doubts == 0
+    database.close()
+
+
 def test_nobody_can_be_asked_what_became_of_a_commit(fresh_postgres: Postgres, wire: Wire) -> None:
     clock = ManualClock()
     direct = fresh_postgres.open(TABLES)
