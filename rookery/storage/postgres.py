@@ -115,7 +115,7 @@ class PostgresDatabase:
             connection.execute("ROLLBACK")
 
     def _commit(self, tx: PostgresTransaction) -> None:
-        timeline, pid = self.dial.timeline, tx.connection.info.backend_pid  # a lost connection does not know it any more
+        timeline, pid = self.dial.timeline, tx.connection.info.backend_pid  # a lost connection knows no pid
         try:
             done = _committed(tx.connection, *tx.last_insertion())
         except psycopg.Error as error:
