@@ -32,17 +32,9 @@ Acknowledged = tuple[float, str, str, str]  # when, at which backend, account, m
 class PoolSite:
     """`backends`: names of nodes. `database`: how each of them connects."""
 
-    def __init__(
-        self,
-        folder: Path,
-        network: Network,
-        backends: Sequence[str],
-        database: str,
-        environment: Mapping[str, dict[str, str]],
-    ) -> None:
+    def __init__(self, folder: Path, network: Network, backends: Sequence[str], database: str) -> None:
         self.network = network
         self.backends = tuple(backends)
-        self._environment = environment
         self.ledger = Ledger()
         self.acknowledged: list[Acknowledged] = []
         self._last: dict[str, str] = {}  # where each account was open last
@@ -65,19 +57,33 @@ class PoolSite:
 
     # --- processes ---
 
-    def start(self, *names: str) -> None:
-        for name in names or self.backends:
+    def start(self) -> None:
+        for name in self.backends:
+            self._serve(name, {})
+        for name in self.backends:
+            self._wait(name)
+
+    def restart(self, name: str, environment: Mapping[str, str]) -> None:
+        """One backend, with these variables in its environment."""
+        self._processes[name].terminate()
+        _ended(self._processes[name])
+        self._serve(name, environment)
+        self._wait(name)
+
+    def _serve(self, name: str, environment: Mapping[str, str]) -> None:
+        with self.log_file(name).open("ab") as log:
             self._processes[name] = self.network[name].popen(
                 [*ROOKERY, "--site", str(self._site.folder), "serve", "--backend", name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self.log_file(name).open("ab"),
-                env={**os.environ, **self._environment.get(name, {})},
+                stderr=log,
+                env={**os.environ, **environment},
             )
-        for name in names or self.backends:
-            self._site.process = self._processes[name]
-            self._site.log_file = self.log_file(name)
-            self._site.wait_for_line("ready")
+
+    def _wait(self, name: str) -> None:
+        self._site.process = self._processes[name]
+        self._site.log_file = self.log_file(name)
+        self._site.wait_for_line("ready")
 
     def log_file(self, name: str) -> Path:
         return self._site.folder.parent / f"{name}.log"
@@ -85,23 +91,11 @@ class PoolSite:
     def log(self, name: str) -> str:
         return self.log_file(name).read_text(errors="replace")
 
-    def end(self) -> None:
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(STOP_TIME)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-
     def kill(self) -> None:
         for process in self._processes.values():
             process.kill()
-        self.end()
+        for process in self._processes.values():
+            _ended(process)
 
     def rookery(self, *arguments: str) -> str:
         return self._site.rookery(*arguments).stdout
@@ -251,6 +245,17 @@ def read_marks(client: imaplib.IMAP4, account: str) -> list[tuple[str, tuple[str
     return marks
 
 
+def _ended(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(STOP_TIME)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
 def hang_up(client: imaplib.IMAP4) -> None:
     with suppress(*LOST):
         client.shutdown()
@@ -285,15 +290,8 @@ def _lmtp(address: str, patience: float) -> Iterator[smtplib.LMTP]:
 
 
 @contextmanager
-def serving(
-    folder: Path,
-    network: Network,
-    backends: Sequence[str],
-    database: str,
-    environment: Mapping[str, dict[str, str]] | None = None,
-) -> Iterator[PoolSite]:
-    """`environment`: variables of single backends."""
-    site = PoolSite(folder, network, backends, database, environment or {})
+def serving(folder: Path, network: Network, backends: Sequence[str], database: str) -> Iterator[PoolSite]:
+    site = PoolSite(folder, network, backends, database)
     with ExitStack() as opened:
         opened.callback(site.kill)
         site.start()
