@@ -23,6 +23,7 @@ from rookery.storage.writer import Places, Rule
 A = TypeVar("A")
 R = TypeVar("R")
 
+NOT_HERE = Refusal(Cause.UNAVAILABLE, "the account is not at this backend now")
 KNOWN = 4096  # accounts whose rows the writer remembers: it is the only one that changes them
 
 _COLUMNS = (*ACCOUNT_COLUMNS, "opened_under")

@@ -1,11 +1,12 @@
 """What an open account needs of the store that it lives in."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from rookery.base.ids import BlobId
 from rookery.storage.append import Append
+from rookery.storage.body_reader import BodyReader
+from rookery.storage.derived import DerivedStore
 from rookery.storage.engine import Reader
 from rookery.storage.operations import Operation
 from rookery.storage.values import Appended
@@ -34,14 +35,10 @@ class Home(Protocol):
 
     async def append(self, item: Append) -> Appended: ...
 
-    def blob(self, blob: BlobId, offset: int, length: int | None) -> bytes: ...
+    @property
+    def bodies(self) -> BodyReader: ...
 
-    def blobs_many(self, blobs: Sequence[BlobId]) -> list[bytes]: ...
-
-    def blob_chunks(self, blob: BlobId, start: int = 0, stop: int | None = None) -> Iterator[bytes]: ...
-
-    def derived_get(self, number: int, kind: str, emails: Collection[int]) -> dict[int, bytes]: ...
-
-    def derived_put(self, number: int, kind: str, values: Mapping[int, bytes]) -> None: ...
+    @property
+    def derived(self) -> DerivedStore: ...
 
     def release_account(self, account: "OpenAccount") -> None: ...

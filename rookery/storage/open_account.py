@@ -127,26 +127,26 @@ class OpenAccount(Picture):
 
     def body(self, message: Presence | BlobId) -> bytes:
         """The whole message. Raises CORRUPT or NOT_FOUND, naming the record."""
-        return self._home.blob(_blob_of(message), 0, None)
+        return self._home.bodies.read(_blob_of(message))
 
     def bodies(self, messages: Sequence[Presence | BlobId]) -> list[bytes]:
         """Whole messages, in order; much cheaper than one by one. Raises as `body`, for the first that has to."""
-        return self._home.blobs_many([_blob_of(message) for message in messages])
+        return self._home.bodies.read_many([_blob_of(message) for message in messages])
 
     def body_part(self, message: Presence | BlobId, offset: int, length: int) -> bytes:
-        return self._home.blob(_blob_of(message), offset, length)
+        return self._home.bodies.read(_blob_of(message), offset, length)
 
     def body_chunks(self, message: Presence | BlobId, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """[start, stop) piece by piece. Only of whole messages is the checksum looked at; `body_part` does so first."""
-        return self._home.blob_chunks(_blob_of(message), start, stop)
+        return self._home.bodies.chunks(_blob_of(message), start, stop)
 
     def get_many(self, kind: str, emails: Collection[int]) -> dict[int, bytes]:
         """Derived data of emails by number: what is known; the rest can be made again."""
-        return self._home.derived_get(self._number, kind, emails)
+        return self._home.derived.get(self._number, kind, emails)
 
     def put_many(self, kind: str, values: Mapping[int, bytes]) -> None:
         """Remember derived data, soon and perhaps."""
-        self._home.derived_put(self._number, kind, values)
+        self._home.derived.put(self._number, kind, values)
 
     # --- writing -------------------------------------------------------------------------------------------------
 

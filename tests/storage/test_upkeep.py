@@ -141,9 +141,9 @@ async def test_a_late_reader_looks_its_place_up_once_more(store: Store, mail: Ma
     await mail.fill(1)
     [presence] = mail.opened.presences(1, N("1"))
     stale = store.place(presence.blob)
-    original = store.place
+    original = store.bodies.place
     answers = [stale]
-    store.place = lambda blob: answers.pop() if answers else original(blob)  # type: ignore[method-assign]
+    store.bodies.place = lambda blob: answers.pop() if answers else original(blob)  # type: ignore[method-assign]
     await mail.opened.expunge(1, N("2:4"), force=True)
     clock.advance(DAY + 1)
     await store.upkeep.run()
