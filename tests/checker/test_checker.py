@@ -16,14 +16,13 @@ from tests.checker.history import History, Outcome
 from tests.checker.judge import judge
 from tests.checker.nemesis import Nemesis
 from tests.checker.senders import Sender
-from tests.checker.users import User
+from tests.checker.users import PATIENCE, User
 from tests.checker.witness import watch
 from tests.journeys.cluster import Cluster, running_cluster
 
 pytestmark = [pytest.mark.journey, pytest.mark.postgres]
 
 ACCOUNTS = 4
-USERS = 2  # of each account
 SENDERS = 2  # of each kind
 SECONDS = 90.0
 SOAK_SECONDS = 900.0
@@ -55,9 +54,9 @@ def _check(folder: Path, seconds: float) -> None:
 def _clients(cluster: Cluster, history: History, seed: str) -> list[Callable[[threading.Event], None]]:
     made: list[Callable[[threading.Event], None]] = []
     for number, account in enumerate(cluster.passwords):
-        for letter in "abcdef"[:USERS]:
+        for letter, patience in zip("ab", PATIENCE, strict=True):
             name = f"u{number}{letter}"
-            made.append(User(cluster, history, account, name, f"{seed} {name}").run)
+            made.append(User(cluster, history, account, name, f"{seed} {name}", patience).run)
     for kind in ("lmtp", "smtp"):
         for number in range(SENDERS):
             name = f"{kind}{number}"

@@ -17,7 +17,7 @@ from tests.journeys.imap import Answer, Client, Refused
 LOST = (OSError, EOFError)
 KEYWORDS = ("blue", "green", "\\Flagged", "\\Seen")
 OURS = frozenset(KEYWORDS) | {"\\Deleted"}
-PATIENCE = 3.0  # seconds until an answer is given up
+PATIENCE = (1.0, 6.0)  # seconds until an answer is given up: when one goes elsewhere, another still waits
 MOST_TOGETHER = 3  # letters that one command changes
 BREATH = 0.02  # seconds between two commands, at most
 
@@ -28,11 +28,12 @@ _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
 class User:
     """`run` until `stop`: any number of sessions, each until it is lost."""
 
-    def __init__(self, cluster: Cluster, history: History, account: str, name: str, seed: str) -> None:
+    def __init__(self, cluster: Cluster, history: History, account: str, name: str, seed: str, patience: float) -> None:
         self._cluster = cluster
         self._history = history
         self._account = account
         self._name = name
+        self._patience = patience
         self._dice = random.Random(seed)
         self._boxes: dict[str, int] = {}  # names and UIDVALIDITY of those that it may use now
         self._mine: list[Letter] = []
@@ -82,7 +83,7 @@ class User:
         for _ in range(3):
             try:
                 self._backend = name
-                return self._cluster.connect(name, self._account, patience=PATIENCE)
+                return self._cluster.connect(name, self._account, patience=self._patience)
             except Refused as refused:
                 name = self._cluster.referred(refused)
                 if not name:
@@ -230,6 +231,10 @@ class User:
         before = self._history.horizon(self._account, validity)
         answer = self._change(what, f"UID {verb} UIDS {target}", chosen, Doubt(target=validity, moved=moved))
         if answer is None:
+            return
+        if not answer.says("COPYUID"):
+            self._wrong(f"{verb} of {[place for _, place in chosen]} found none of them: {answer}")
+            self._mine = [one for one in self._mine if all(one is not letter for letter, _ in chosen)]
             return
         (found,), sources, targets = answer.numbers("COPYUID")
         self._arrived(target, validity, found, targets, before.uidnext)

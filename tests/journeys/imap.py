@@ -22,6 +22,9 @@ class Answer:
     text: bytes
     lines: list[bytes] = field(default_factory=list)
 
+    def says(self, code: str) -> bool:
+        return any(b"[%b " % code.encode() in line for line in (self.text, *self.lines))
+
     def numbers(self, code: str) -> list[list[int]]:
         """What a response code says, wherever it stands: APPENDUID 7 1 -> [[7], [1]]; 1:3 is written out."""
         for line in [self.text, *self.lines]:
@@ -60,12 +63,7 @@ class Client:
 
     def ask(self, command: str, literal: bytes | None = None) -> Answer:
         """Raises Refused, OSError (nothing came in time, among others), EOFError."""
-        self._number += 1
-        tag = b"t%d " % self._number
-        data = tag + command.encode()
-        if literal is not None:
-            data += b" {%d+}\r\n" % len(literal) + literal
-        self._socket.sendall(data + b"\r\n")
+        tag = self.send(command, literal)
         answer = Answer(b"")
         while True:
             line = self._line()
@@ -75,6 +73,20 @@ class Client:
                     raise Refused(answer.text)
                 return answer
             answer.lines.append(line)
+
+    def send(self, command: str, literal: bytes | None = None) -> bytes:
+        """Without waiting for what comes of it. Returns the tag."""
+        self._number += 1
+        tag = b"t%d " % self._number
+        data = tag + command.encode()
+        if literal is not None:
+            data += b" {%d+}\r\n" % len(literal) + literal
+        self._socket.sendall(data + b"\r\n")
+        return tag
+
+    def rest(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        return self._file.read()
 
     def _line(self) -> bytes:
         whole = b""

@@ -99,14 +99,14 @@ def _frozen(cluster: Cluster, seconds: float) -> None:
         print(f"SIGSTOP to login elsewhere: {time.monotonic() - began:.2f} s")
         assert there != host
         uid = _append(client, "meanwhile")
-        for one in (zombie, reading):  # waits in the frozen one's socket, and is read when it wakes
-            one._socket.sendall(b"x1 UID FETCH 1:* (FLAGS)\r\n")
+        zombie.send("APPEND INBOX", b"Subject: zombie\r\n\r\nx\r\n")  # waits in its socket, and is read when it wakes
+        reading.send("UID FETCH 1:* (FLAGS)")
         time.sleep(max(0.0, began + seconds - time.monotonic()))  # the very fault
     finally:
         process.resume()
     for one in (zombie, reading):
-        said = _unused(one, "APPEND INBOX", b"Subject: zombie\r\n\r\nx\r\n")
-        assert "BYE" in said, said
+        said = one.rest()
+        assert re.fullmatch(rb"\* BYE \[UNAVAILABLE\][^\r\n]*\r\n", said), said
         one.close()
     assert _append(client, "after") > uid
     assert [_marks(client, mark) for mark in ("before", "meanwhile", "zombie", "after")] == [1, 1, 0, 1]
