@@ -201,6 +201,8 @@ class TestMigrations:
 class _Failing:
     """A database that always fails. `at`: begin, statement, commit."""
 
+    shared = False
+
     def __init__(self, cause: Cause, at: str) -> None:
         self.error = EngineFailed(cause, "always")
         self.at = at
