@@ -3,17 +3,24 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from rookery.base.clock import ManualClock
 from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import system_random
+from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory import acts
 from rookery.distribution.directory.administration import AccountLine, Administration
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.opening import MIGRATIONS, ensure_site, open_directory
 from rookery.distribution.directory.pools import PoolAdministration
 from rookery.distribution.directory.rules_pools import AddPool, ReportFree
 from rookery.distribution.directory.values import Pool, PoolBackend, PoolKind
+from rookery.storage.gate import Gate
+from rookery.storage.sqlite import SqliteDatabase
 
 STATIC, DYNAMIC = PoolKind.STATIC, PoolKind.DYNAMIC
 A1 = PoolBackend("a1", "127.0.5.1:143", "127.0.5.1:24")
@@ -282,3 +289,28 @@ async def test_a_store_without_their_mail_does_not_get_the_accounts(node: Node) 
     assert "has it first" in said
     await pools.register("a", STATIC, "store-a", A1)
     await pools.register("b", STATIC, "store-b", B1, has_mail=False)
+
+
+# --- the release before pools -----------------------------------------------------------------------------------------
+
+
+async def test_a_directory_without_pools_goes_on(tmp_path: Path, hasher: Hasher) -> None:
+    """Also while a node of the release before writes to it, which names the columns that it knows."""
+    path, clock = tmp_path / "d.db", ManualClock()
+    domain = "INSERT INTO domain (domain, name, created) VALUES (?, ?, 0)"
+    with SqliteDatabase(path, MIGRATIONS[:1]) as former:
+        ensure_site(former, clock, system_random, 64)
+        with former.write() as tx:
+            tx.run(domain, 11, "old.test")
+            tx.run("INSERT INTO domain_name (name, domain) VALUES ('old.test', 11)")
+    directory = open_directory(path, clock=clock, gate=Gate(), hasher=hasher)
+    try:
+        assert where(directory, "postmaster") == ""
+        await PoolAdministration(directory).register("a", STATIC, "store-a", A1)
+        assert where(directory, "postmaster") == "a"
+        with SqliteDatabase(path, MIGRATIONS[:1]) as former, former.write() as tx:
+            tx.run(domain, 12, "new.test")
+            tx.run("INSERT INTO domain_name (name, domain) VALUES ('new.test', 12)")
+        assert [found.pool for found in directory.domains()] == [0, 0]
+    finally:
+        await directory.close()
