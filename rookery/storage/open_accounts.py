@@ -172,11 +172,16 @@ class OpenAccounts:
         self.find_again()
 
     def find_again(self) -> None:
-        """Read again what a batch left unknown, as soon as the database answers."""
+        """Read again what a batch left unknown, as soon as the database answers. Where others may have the account it
+        is lost until then: memory lacks what was committed, and nobody may read that.
+        """
         for account in list(self._lost):
+            found = self._open.get(account)
             try:
-                if account in self._open:
-                    self._open[account].reload()
+                if found is not None:
+                    found.reload()
             except RookeryError:
-                return  # the database is away; asked again with the next batch or upkeep
+                if found is None or found.epoch is None:
+                    return  # the database is away; asked again with the next batch or upkeep
+                self._hosting.doubtful([account])
             self._lost.discard(account)

@@ -1,6 +1,7 @@
 """Two backends on one store: who hosts an account writes to it, and nobody else does, whatever they believe."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,34 @@ class TestCuts:
         state = opened.select(1)
         assert dict(zip(state.uids, state.flags, strict=True)) == held
         assert (await host.store.verify()).findings == []
+
+    async def test_what_was_copied_is_shown_or_the_account_is_lost(
+        self, host: Host, wire: Wire, clock: ManualClock
+    ) -> None:
+        """Copies are read after the commit: when that fails, memory is not what was promised."""
+        store = host.store
+        assert store is not None
+        opened = await store.open_account(ONE)
+        await _append(opened, {})
+        target = (await opened.create_mailbox("there")).number
+        lost = 0
+        for at in range(1, 20):
+            shown = opened.select(target)
+            wire.cut(at, delivered=False)
+            with contextlib.suppress(RookeryError):
+                made = await opened.copy(1, N("1"), target)
+                assert set(made.target) <= set(shown.uids)
+            done = wire.seen < at
+            wire.cut(0, delivered=False)
+            clock.advance(5)
+            if opened.lost:
+                lost += 1
+                host.claim(ONE)
+                opened = await store.open_account(ONE)
+            if done:
+                break
+        assert done
+        assert lost
 
     async def test_nobody_knows_what_became_of_a_commit(self, host: Host, wire: Wire, clock: ManualClock) -> None:
         store = host.store
