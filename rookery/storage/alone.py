@@ -19,6 +19,7 @@ class AloneTransaction:
 
 class AloneDatabase:
     shared = False
+    answered = 0
     doubts = 0  # after a failed commit the file itself is asked, when it is opened again
 
     def listen(self, wake: Callable[[], None]) -> Callable[[], None]:

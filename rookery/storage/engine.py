@@ -98,7 +98,8 @@ class Database(Protocol):
 
     A `shared` one has writers on several nodes: then a rule sees what others committed from one statement to the
     next, unless the database was opened to have one writer at a time, everywhere. `doubts`: commits so far of which
-    nobody knows what became.
+    nobody knows what became. `answered`: statements of write transactions so far; it tells a slow server from a hung
+    one, and is 0 for ever where there is no server.
     """
 
     @property
@@ -106,6 +107,9 @@ class Database(Protocol):
 
     @property
     def doubts(self) -> int: ...
+
+    @property
+    def answered(self) -> int: ...
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Begin now; commit durably at the end of the block, roll back when it raises."""

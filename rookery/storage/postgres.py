@@ -74,6 +74,10 @@ class PostgresDatabase:
             self.close()
             raise
 
+    @property
+    def answered(self) -> int:
+        return self._schema.answered
+
     # --- writing ---------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager

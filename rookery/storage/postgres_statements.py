@@ -45,6 +45,7 @@ class Schema:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.answered = 0  # statements of write transactions
         self.channel = f"rookery_{name}"
         self._types: dict[str, dict[str, str]] = {}
 
@@ -123,11 +124,14 @@ class PostgresTransaction(PostgresReader):
 
     def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
         self._insert_now()
-        return super()._execute(text, values)
+        cursor = super()._execute(text, values)
+        self._schema.answered += 1
+        return cursor
 
     def _insert_now(self) -> None:
         if self._later:
             super()._execute(*self.last_insertion())
+            self._schema.answered += 1
 
     def last_insertion(self) -> tuple[str, list[object]]:
         """What was to be inserted later, as one statement; "" for nothing."""

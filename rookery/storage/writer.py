@@ -147,6 +147,8 @@ class Writer:
         self._closing = False
         self._busy = False  # work waits or is being done; guarded by `_wake`
         self._since: float | None = None  # when the batch under way was begun
+        self._answered = 0  # statements, when `stuck` was last asked
+        self._progress = 0.0  # when that number was seen to have risen
         self._room: deque[asyncio.Future[None]] = deque()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -220,9 +222,13 @@ class Writer:
         return self._weight
 
     def stuck(self) -> float:
-        """Seconds that the batch under way has taken so far; 0.0 between two."""
-        since = self._since
-        return 0.0 if since is None else self._clock.monotonic() - since
+        """Seconds since the batch under way began, or since the database last answered, as far as seen by asking this
+        now and then; 0.0 between two batches.
+        """
+        since, answered, now = self._since, self.database.answered, self._clock.monotonic()
+        if answered != self._answered:
+            self._answered, self._progress = answered, now
+        return 0.0 if since is None else now - max(since, self._progress)
 
     async def close(self) -> None:
         """Finish what waits, end the thread."""

@@ -284,3 +284,28 @@ async def test_bodies_of_one_batch_are_flushed_once(disk: FaultyDisk, database: 
     assert len(await asyncio.gather(*tasks)) == 20
     assert len([line for line in disk.log if "flush" in line]) - before <= 3
     await writer.close()
+
+
+async def test_a_slow_server_is_not_a_hung_one(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    writer = Writer(database, None, Gate(), limit_bytes=1000, clock=clock)
+    began, go_on = threading.Event(), threading.Event()
+
+    def work(tx: Transaction, items: Sequence[None]) -> list[None]:
+        began.set()
+        go_on.wait(20)
+        return [None for _ in items]
+
+    assert writer.stuck() == 0.0
+    running = asyncio.create_task(writer.run(Rule("slow", work), None))
+    assert await asyncio.to_thread(began.wait, 20)
+    clock.advance(3)
+    assert writer.stuck() == 3.0
+    monkeypatch.setattr(database, "answered", 1, raising=False)
+    assert writer.stuck() == 0.0
+    clock.advance(2)
+    assert writer.stuck() == 2.0
+    go_on.set()
+    await running
+    await writer.close()
+    assert writer.stuck() == 0.0
