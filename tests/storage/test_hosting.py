@@ -285,8 +285,10 @@ class TestCuts:
             await store.append(Append(ONE, staged(store, b"x"), epoch=opened.epoch))  # was on its way
         host.claim(ONE)
         again = await store.open_account(ONE)
-        assert again.usage().messages == 2
+        there = again.usage().messages
+        assert there in (1, 2)  # COMMIT may have been cut off from the Sync behind it: either is right, and stays so
         await _append(again, {})
+        assert again.usage().messages == there + 1
         assert (await store.verify()).findings == []
 
 
