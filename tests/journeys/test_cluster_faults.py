@@ -142,7 +142,7 @@ def test_one_backend_left(cluster: Cluster, survivor: str) -> None:
 def _deliver(cluster: Cluster, name: str, account: str, subject: str) -> int:
     """By SMTP: the last reply's code, 0 when there was none."""
     try:
-        with smtplib.SMTP(BACKENDS[name], cluster.ports["smtp"], timeout=3.0) as client:
+        with smtplib.SMTP(BACKENDS[name], cluster.ports["smtp"], timeout=15.0) as client:
             client.sendmail("sender@elsewhere.test", [account], f"Subject: {subject}\r\n\r\nx\r\n")
             return 250
     except smtplib.SMTPRecipientsRefused as refused:
