@@ -193,9 +193,17 @@ class Cluster(RunningSite):
     def host(self, account: str) -> str:
         return str(self.json("account", "host", account)["host"])
 
+    def _greets(self, name: str) -> bool:
+        with contextlib.suppress(OSError, EOFError):
+            Client(BACKENDS[name], self.ports["imap"], timeout=3.0).close()
+            return True
+        return False
+
     def wait_until_steady(self) -> None:
         """Every backend serves, every account opens, nothing waits in the queue."""
         wait_until(lambda: len(self.backends()) == len(BACKENDS), "all backends", STEADY_TIME)
+        for name in BACKENDS:
+            wait_until(lambda at=name: self._greets(at), f"backend {name} to serve", STEADY_TIME)  # type: ignore[misc]
         for account in self.passwords:
             for name in BACKENDS:
                 client, _ = self.log_in(account, name, *BACKENDS)
