@@ -1,4 +1,7 @@
-"""Commands and deliveries that are being carried out, by account: a host gives an account away between two of them."""
+"""Commands that are being carried out, by account: a host gives an account away between two of them.
+
+A delivery is not waited for: the fence refuses it, and its sender asks the next host with the same delivery id.
+"""
 
 import asyncio
 from collections.abc import Iterator

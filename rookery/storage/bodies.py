@@ -13,6 +13,24 @@ from rookery.storage.segments import Place, Record
 from rookery.storage.staging import Staged, Staging
 
 
+class NoSegments:
+    """That half of `Blobs` for what keeps nothing in segments."""
+
+    current = 0
+
+    def segments(self) -> list[int]:
+        return []
+
+    def segment_size(self, segment: int) -> int:
+        return 0
+
+    def scan(self, segment: int) -> Iterator[Record]:
+        return iter(())
+
+    def delete_segment(self, segment: int) -> None:
+        return
+
+
 class Blobs(Protocol):
     """with_index: they are kept in the database of the index, so that one transaction has both.
 

@@ -20,10 +20,11 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
 from rookery.base.log import logger
 from rookery.storage.blobs import LookAgain, no_space
+from rookery.storage.bodies import NoSegments
 from rookery.storage.engine import Transaction
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.parted import PART, head, head_size, part_checksum, read_head
-from rookery.storage.segments import IDENTITY, Place, Record
+from rookery.storage.segments import IDENTITY, Place
 from rookery.storage.staging import Staged, Staging, StagingArea
 
 MARK = "ROOKERY-STORE"  # the name of the mark
@@ -33,7 +34,7 @@ STRIDE = 8  # parts that are read in one piece
 log = logger("blobs")
 
 
-class PartedBlobs(ABC):
+class PartedBlobs(NoSegments, ABC):
     """Implements bodies.Blobs. `staging`: on this machine, and of no use after its process.
 
     `where`: for messages; of no secrets.
@@ -42,7 +43,6 @@ class PartedBlobs(ABC):
     with_index = False
     patient = False
     shelves = 256
-    current = 0
 
     def __init__(self, where: str, staging: Path, files: Files | None = None) -> None:
         self.where = where
@@ -216,18 +216,6 @@ class PartedBlobs(ABC):
 
     def strays(self, index: str, before: bytes) -> list[BlobId]:
         return []
-
-    def segments(self) -> list[int]:
-        return []
-
-    def segment_size(self, segment: int) -> int:
-        return 0
-
-    def scan(self, segment: int) -> Iterator[Record]:
-        return iter(())
-
-    def delete_segment(self, segment: int) -> None:
-        return
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -11,11 +11,12 @@ from pathlib import Path
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
 from rookery.storage.blobs import LookAgain
+from rookery.storage.bodies import NoSegments
 from rookery.storage.engine import Database, Transaction, Value
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.migrations import Migration
 from rookery.storage.parted import PART, part_checksum, parts
-from rookery.storage.segments import IDENTITY, Place, Record
+from rookery.storage.segments import IDENTITY, Place
 from rookery.storage.staging import Staged, Staging, StagingArea
 
 LARGE = 1024 * 1024  # octets from which a body is committed before the batch
@@ -42,7 +43,7 @@ def _rows(blob: BlobId, staged: Staged) -> Iterator[tuple[Value, ...]]:
         yield blob, number, checksum, data
 
 
-class PostgresBlobs:
+class PostgresBlobs(NoSegments):
     """Implements bodies.Blobs over a database whose migrations have `body_tables`.
 
     `folder`: where bodies are staged while they arrive; on this machine, and of no use after its process.
@@ -51,7 +52,6 @@ class PostgresBlobs:
     with_index = True
     patient = False
     shelves = 0  # `strays` asks the database
-    current = 0
 
     def __init__(self, database: Database, folder: Path, files: Files | None = None) -> None:
         self._database = database
@@ -192,18 +192,6 @@ class PostgresBlobs:
 
     def shelf(self, number: int) -> list[BlobId]:
         return []
-
-    def segments(self) -> list[int]:
-        return []
-
-    def segment_size(self, segment: int) -> int:
-        return 0
-
-    def scan(self, segment: int) -> Iterator[Record]:
-        return iter(())
-
-    def delete_segment(self, segment: int) -> None:
-        return
 
     def close(self) -> None:
         self._ready = {}
