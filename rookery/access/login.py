@@ -120,9 +120,9 @@ class SaslSession:
         if isinstance(step, Challenge):
             return step
         if isinstance(step, NeedSecrets) and isinstance(self._engine, ScramEngine):
-            if self._foreign(step.authzid, step.login):
+            if await self._foreign(step.authzid, step.login):
                 return await self._refused("authorization", Cause.DENIED, "nobody may act as somebody else")
-            self._offer = self._authenticator.scram_offer(step.login)
+            self._offer = await self._authenticator.scram_offer(step.login)
             return self._engine.secrets(self._offer.secrets)
         self._engine = None
         if isinstance(step, CheckPassword):
@@ -131,8 +131,8 @@ class SaslSession:
             return Accepted(self._account)
         return await self._refused("malformed", Cause.INVALID, step.what if isinstance(step, Failed) else "")
 
-    def _foreign(self, authzid: str, name: str) -> bool:
-        return bool(authzid) and not self._authenticator.same_account(authzid, name)
+    async def _foreign(self, authzid: str, name: str) -> bool:
+        return bool(authzid) and not await self._authenticator.same_account(authzid, name)
 
     async def _refused(self, reason: str, cause: Cause, what: str) -> Rejected:
         self._engine = None
@@ -140,7 +140,7 @@ class SaslSession:
         return Rejected(cause, what)
 
     async def _password(self, step: CheckPassword) -> SaslStep:
-        if self._foreign(step.authzid, step.login):
+        if await self._foreign(step.authzid, step.login):
             return await self._refused("authorization", Cause.DENIED, "nobody may act as somebody else")
         attempt = self._attempt
         try:

@@ -1,6 +1,7 @@
 """Several nodes accept writes to one directory: numbers, names and what each remembers of the others' work."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import MIGRATIONS, directory_on
 from rookery.distribution.directory.shared import open_shared_directory
-from rookery.distribution.directory.values import NotLocal, Resolved, Unknown
+from rookery.distribution.directory.values import AccountRecord, NotLocal, Resolved, Unknown
 from rookery.storage.gate import Gate
 from tests.directory.conftest import SETTINGS
 from tests.postgres import Postgres, Wire
@@ -155,6 +156,61 @@ async def test_who_is_known_stays_known_while_the_database_is_away(
     assert here.account("c@d.test")
     assert here.account("b@d.test") is None
     await here.close()
+
+
+async def test_looking_aside_keeps_no_loop_and_is_remembered(
+    fresh_postgres: Postgres, wire: Wire, node: Node, hasher: Hasher, clock: ManualClock
+) -> None:
+    admin = Administration(node())
+    await admin.add_domain("d.test")
+    await admin.add_account("a@d.test")
+    here = open_shared_directory(
+        wire.uri, clock=clock, gate=Gate(), hasher=hasher, settings=SETTINGS, schema=fresh_postgres.schema
+    )
+    assert not here.knows_login("a@d.test")
+    wire.speaking.clear()
+    looking = asyncio.create_task(here.aside(_login))
+    await asyncio.sleep(0)  # were it read here, this test would stand still
+    assert not looking.done()
+    wire.speaking.set()
+    found = await looking
+    wire.stop()
+    assert here.knows_login("a@d.test")
+    assert _login(here) == found
+    wire.go_on()
+    await here.close()
+
+
+async def test_what_changed_while_a_thread_looked_is_not_remembered(node: Node) -> None:
+    here = node()
+    admin = Administration(here)
+    await admin.add_domain("d.test")
+    await admin.add_account("a@d.test")
+    read, go_on = threading.Event(), threading.Event()
+
+    def look(directory: Directory) -> AccountRecord | None:
+        found = _login(directory)
+        read.set()
+        assert go_on.wait(30)
+        return found
+
+    looking = asyncio.create_task(here.aside(look))
+    assert await asyncio.to_thread(read.wait, 30)
+    await admin.change_account("a@d.test", name="Anna")
+    go_on.set()
+    old = await looking
+    assert old is not None
+    assert old.name == ""
+    now = here.login_account("a@d.test")
+    assert now is not None
+    assert now.name == "Anna"
+
+
+def _login(directory: Directory) -> AccountRecord | None:
+    record = directory.login_account("a@d.test")
+    assert record is not None
+    directory.credentials(record.account)
+    return record
 
 
 async def test_ended_sessions_are_made_anew(node: Node, fresh_postgres: Postgres) -> None:

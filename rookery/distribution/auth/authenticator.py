@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
@@ -86,24 +87,16 @@ class Authenticator:
 
     # --- names ---
 
-    def _find(self, login: str) -> tuple[str, AccountRecord | None]:
+    async def _find(self, login: str) -> tuple[str, AccountRecord | None]:
         """The canonical name (also of an account that does not exist), and the account if anybody can log in to it."""
         name = login[:LOGIN_LIMIT].strip()
-        record = self._directory.login_account(name)
-        if record is not None:
-            return record.address, record
-        if "@" not in name and (domain := self._directory.default_domain):
-            name = f"{name}@{domain}"
-        try:
-            address = parse_address(name)
-        except RookeryError:
-            return name.lower(), None
-        found = self._directory.domain(address.domain)  # an account has one name under all names of its domain
-        return str(Address(address.local, found.name if found is not None else address.domain)), None
+        if self._directory.knows_login(name):
+            return _named(self._directory, name)
+        return await self._directory.aside(partial(_named, name=name))
 
-    def same_account(self, one: str, other: str) -> bool:
+    async def same_account(self, one: str, other: str) -> bool:
         """Whether two login names mean the same account (an authorization identity may be spelt otherwise)."""
-        return self._find(one)[0] == self._find(other)[0]
+        return (await self._find(one))[0] == (await self._find(other))[0]
 
     # --- passwords ---
 
@@ -117,7 +110,7 @@ class Authenticator:
         """
         started = self._clock.monotonic()
         attempt = Attempt(protocol, peer, session)
-        name, record = self._find(login)
+        name, record = await self._find(login)
         data = _octets(password)
         owner = record.account if record is not None else name.encode("utf-8", "replace")
         digest = self._remembered.digest(owner, data)
@@ -142,7 +135,8 @@ class Authenticator:
     async def _may_guess(self, name: str, record: AccountRecord | None, attempt: Attempt, started: float) -> Guess:
         network, key = network_of(attempt.peer), _account_key(name)
         if record is not None and network and not self._abuse.is_home(network, key):
-            last = self._directory.last_login(record.account)
+            account = record.account
+            last = await self._directory.aside(lambda directory: directory.last_login(account))
             if last is not None and network_of(last.address) == network:
                 self._abuse.learn_home(network, key)
         guess = self._abuse.guess(network, key)
@@ -255,9 +249,9 @@ class Authenticator:
 
     # --- SCRAM ---
 
-    def scram_offer(self, login: str) -> "ScramOffer":
+    async def scram_offer(self, login: str) -> "ScramOffer":
         """The keys of an account; for a name without keys, known or not, a salt that never changes, as many times."""
-        name, record = self._find(login)
+        name, record = await self._find(login)
         have = self._directory.credentials(record.account) if record is not None else None
         if record is not None and record.state is AccountState.ACTIVE and have is not None and have.scram_salt:
             keys = tuple(scram_key(row.data) for row in have.rows if row.kind is CredentialKind.SCRAM)
@@ -285,6 +279,22 @@ class ScramOffer:
     name: str
     record: AccountRecord | None
     secrets: ScramSecrets
+
+
+def _named(directory: Directory, name: str) -> tuple[str, AccountRecord | None]:
+    """Reads also what a check of the password will."""
+    record = directory.login_account(name)
+    if record is not None:
+        directory.credentials(record.account)
+        return record.address, record
+    if "@" not in name and (domain := directory.default_domain):
+        name = f"{name}@{domain}"
+    try:
+        address = parse_address(name)
+    except RookeryError:
+        return name.lower(), None
+    found = directory.domain(address.domain)  # an account has one name under all names of its domain
+    return str(Address(address.local, found.name if found is not None else address.domain)), None
 
 
 def _octets(password: str) -> bytes:

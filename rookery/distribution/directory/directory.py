@@ -8,6 +8,7 @@ been cancelled meanwhile.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -155,6 +156,28 @@ class Directory:
         """
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
+
+    async def aside(self, look: Callable[["Directory"], T]) -> T:
+        """What `look` finds in the directory. On a database server it looks in a thread, so that the event loop does
+        not wait for the network, and what was read is remembered here. `look` may call what only reads.
+        """
+        if self._following is None:
+            return look(self)
+        view = copy(self)
+        view._memory, changes = self._memory.aside(), self._memory.changes
+        found = await asyncio.to_thread(look, view)
+        self._memory.take(view._memory, changes)
+        return found
+
+    def knows_login(self, login: str) -> bool:
+        """Whether `login_account` and `credentials` need nothing but memory; always so on a database of one's own."""
+        if self._following is None:
+            return True
+        try:
+            address = parse_address(login)
+        except RookeryError:
+            return True  # nobody's
+        return self._memory.knows_login(address.domain or self.settings.default_domain, address.local)
 
     def _read(self, read: Callable[[Reader], T]) -> T:
         with self._database.read() as reader:

@@ -61,6 +61,10 @@ class Recent(Generic[K, V]):
     def clear(self) -> None:
         self._held.clear()
 
+    def take(self, other: "Recent[K, V]") -> None:
+        for key, value in other._held.items():
+            self.put(key, value)
+
 
 class Memory:
     """Reads that are remembered. Every method is synchronous: microseconds when warm, one point read when not."""
@@ -68,6 +72,7 @@ class Memory:
     __slots__ = (
         "_absent",
         "_accounts",
+        "_changes",
         "_credentials",
         "_database",
         "_domains",
@@ -80,6 +85,7 @@ class Memory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._changes = 0
         self._domains: Recent[str, int] = Recent(DOMAINS_KEPT)
         self._foreign: Recent[str, bool] = Recent(DOMAINS_KEPT)
         self._names: Recent[tuple[int, str], Entry] = Recent(NAMES_KEPT)
@@ -89,6 +95,33 @@ class Memory:
         self._credentials: Recent[bytes, Credentials] = Recent(CREDENTIALS_KEPT)
         self._oldest: str | None = None
         self._pools: dict[int, Pool] | None = None
+
+    @property
+    def changes(self) -> int:
+        """Rises with everything that is forgotten."""
+        return self._changes
+
+    def aside(self) -> "Memory":
+        """An empty one of the same database, to be filled by another thread."""
+        return Memory(self._database)
+
+    def take(self, other: "Memory", changes: int) -> None:
+        """Remember what `other` was filled with since `changes` was read here; nothing, if it may be old by now."""
+        if changes != self._changes:
+            return
+        self._domains.take(other._domains)
+        self._foreign.take(other._foreign)
+        self._names.take(other._names)
+        self._absent.take(other._absent)
+        self._accounts.take(other._accounts)
+        self._expansions.take(other._expansions)
+        self._credentials.take(other._credentials)
+
+    def knows_login(self, domain: str, local: str) -> bool:
+        """Whether an account of this name can be found, with its credentials, without reading."""
+        number = self._domains.get(domain)
+        entry = self._names.get((number, local)) if number is not None else None
+        return entry is not None and self._credentials.get(entry.object) is not None
 
     def _read(
         self, found: Recent[K, V], absent: Recent[K, bool] | None, key: K, read: Callable[[], V | None]
@@ -171,27 +204,33 @@ class Memory:
         return found
 
     def forget_name(self, key: tuple[int, str]) -> None:
+        self._changes += 1
         self._absent.drop(key)
         entry = self._names.drop(key)
         if entry is not None:
             self._expansions.drop(entry.object)
 
     def forget_account(self, account: AccountId) -> None:
+        self._changes += 1
         self._accounts.drop(account)
         self._credentials.drop(account)
 
     def forget_absent(self) -> None:
         """Names that were not there."""
+        self._changes += 1
         self._absent.clear()
 
     def forget_expansions(self) -> None:
+        self._changes += 1
         self._expansions.clear()
 
     def forget_names_of(self, objects: Container[bytes]) -> None:
         """Looks at every name in memory."""
+        self._changes += 1
         self._names.drop_where(lambda entry: entry.object in objects)
 
     def forget_everything(self) -> None:
+        self._changes += 1
         for memory in (self._domains, self._foreign, self._names, self._absent, self._accounts, self._expansions):
             memory.clear()
         self._credentials.clear()
