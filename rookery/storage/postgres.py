@@ -119,7 +119,7 @@ class PostgresDatabase:
             connection.execute("ROLLBACK")
 
     def _commit(self, tx: PostgresTransaction) -> None:
-        timeline, pid = self.dial.timeline, tx.connection.info.backend_pid  # a lost connection knows no pid
+        pid = tx.connection.info.backend_pid  # a lost connection knows none
         try:
             done = _committed(tx.connection, *tx.last_insertion())
         except psycopg.Error as error:
@@ -129,7 +129,7 @@ class PostgresDatabase:
                 raise translated(error) from error
             self._forget()
             try:
-                if self.dial.committed(tx.number, pid, timeline):
+                if self.dial.committed(tx.number, pid, tx.connection.life):
                     return
             except OutcomeUnknown:
                 self.doubts += 1

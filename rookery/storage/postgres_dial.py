@@ -6,7 +6,7 @@ once. A caller waits for CONNECT seconds at most, and the event loop is never ke
 
 import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -40,6 +40,15 @@ _AWAY = (
 )
 
 
+class Life(NamedTuple):
+    """One life of a server, between two crashes. After a crash it gives the numbers of transactions that had not
+    reached its disk to others: a number means the same in one life only.
+    """
+
+    timeline: str
+    began: str  # a server that crashed counts anew, and says since when
+
+
 class Connection(psycopg.Connection[Row]):
     """`patience`: seconds that the server may take for one answer; None: as long as the connection lives. One on which
     that was too long is `impatient`, and closed: nobody knows to which question its next answer would belong.
@@ -47,6 +56,7 @@ class Connection(psycopg.Connection[Row]):
 
     patience: float | None = None
     impatient = False
+    life: Life  # of the server, to the end of the connection
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         try:
@@ -103,9 +113,8 @@ class Dial:
             "SET search_path = {}; SET enable_seqscan = off;"
             " SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};"
             " SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
-            " SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+            " SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8), stats_reset::text FROM pg_stat_wal"
         ).format(sql.Identifier(schema), sql.Literal(LOCK_MS), sql.Literal(IDLE_MS))
-        self.timeline = ""
 
     def connect(self) -> Connection:
         """Raises EngineFailed: at once while the last failure is fresh."""
@@ -120,7 +129,7 @@ class Dial:
                 row_factory=tuple_row,
             )  # fmt: skip
             connection.adapters.register_loader("numeric", _PlainNumber)
-            self.timeline = str(last_row(connection.execute(self._prepare))[0])
+            connection.life = Life(*map(str, last_row(connection.execute(self._prepare))))
         except psycopg.Error as error:
             if connection is not None:
                 close(connection)
@@ -130,19 +139,23 @@ class Dial:
         self._delay = 0.0
         return connection
 
-    def committed(self, transaction: str, pid: int, timeline: str) -> bool:
+    def committed(self, transaction: str, pid: int, life: Life) -> bool:
         """What became of a commit whose answer was lost. Waits for the old session, and ends it if it must.
 
-        `transaction`: its number as the server said (pg_current_xact_id). Raises OutcomeUnknown.
+        `transaction`: its number as the server said (pg_current_xact_id), in that life. Raises OutcomeUnknown.
         """
         until = self._clock.monotonic() + OUTCOME
         while self._clock.monotonic() < until:
             with contextlib.suppress(EngineFailed, psycopg.Error):
                 connection = self.connect()
                 try:
-                    if self.timeline != timeline:  # another server was promoted: the number means nothing there
+                    if connection.life.timeline != life.timeline:  # another server was promoted
                         break
-                    status = self._status(connection, transaction, pid)
+                    if connection.life != life:
+                        if _may_be_committed(connection, transaction):
+                            break
+                        return False
+                    status = _status(connection, transaction, pid)
                 finally:
                     close(connection)
                 if status in ("committed", "aborted"):
@@ -150,15 +163,22 @@ class Dial:
             self._pause(PAUSE)
         raise OutcomeUnknown(Cause.UNAVAILABLE, "the database was lost in mid-commit; what became of it is not known")
 
-    @staticmethod
-    def _status(connection: Connection, transaction: str, pid: int) -> str:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
-            " WHERE pid = %s AND backend_xid = %s::xid8::xid",
-            (pid, transaction),
-        )
-        row = connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)).fetchone()
-        return str(row[0]) if row is not None else ""
+
+def _status(connection: Connection, transaction: str, pid: int) -> str:
+    connection.execute(
+        "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE pid = %s AND backend_xid = %s::xid8::xid",
+        (pid, transaction),
+    )
+    return str(last_row(connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)))[0])
+
+
+def _may_be_committed(connection: Connection, transaction: str) -> bool:
+    """After a crash: False if certainly not. If its number is committed, perhaps it was given to another."""
+    try:
+        status = last_row(connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)))[0]
+    except errors.InvalidParameterValue:  # "is in the future": nothing of it was on the disk
+        return False
+    return status not in ("aborted", "in progress")
 
 
 def last_row(cursor: psycopg.Cursor[Row]) -> Row:

@@ -1,7 +1,11 @@
 """PostgreSQL goes away at every step of a transaction: what was answered is there, what was refused is not."""
 
 import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from rookery.base.clock import ManualClock
@@ -9,6 +13,8 @@ from rookery.base.errors import Cause
 from rookery.storage.engine import EngineFailed, OutcomeUnknown
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
+from tests.journeys.cluster import PostgresServer, running_server
+from tests.journeys.waiting import wait_until
 from tests.postgres import Postgres, Wire
 
 pytestmark = pytest.mark.postgres
@@ -88,6 +94,62 @@ def test_nobody_can_be_asked_what_became_of_a_commit(fresh_postgres: Postgres, w
     assert database.doubts == 1
     assert _items(direct) == [1, 2]
     direct.close()
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """One that may crash."""
+    with running_server() as made:
+        yield made
+
+
+def _restart(server: PostgresServer) -> None:
+    server.restart()
+
+
+def _kill_a_session(server: PostgresServer) -> None:
+    """The server ends all others, recovers and goes on."""
+    with psycopg.connect(server.uri) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        wait_until(lambda: _answers(server), "the server answers again", 30)
+
+
+def _answers(server: PostgresServer) -> bool:
+    with contextlib.suppress(psycopg.Error):
+        return bool(server.run("SELECT 1"))
+    return False
+
+
+@pytest.mark.parametrize("crash", [_restart, _kill_a_session])
+def test_after_a_crash_the_number_of_a_lost_transaction_is_given_to_another(
+    server: PostgresServer, crash: Callable[[PostgresServer], None]
+) -> None:
+    clock = ManualClock()
+    database = PostgresDatabase(server.uri, TABLES, crash.__name__, clock=clock, pause=clock.advance)
+    _add(database, 1)
+    with pytest.raises(OutcomeUnknown), database.write() as tx:  # noqa: PT012
+        number = tx.row("SELECT pg_current_xact_id()::text")
+        tx.insert_many("item", ("item",), [(2,)])
+        crash(server)
+        assert server.run("SELECT pg_current_xact_id()::text") == [number]
+    assert database.doubts == 1
+    clock.advance(10)
+    assert _items(database) == [1]
+    database.close()
+
+
+@pytest.mark.parametrize("crash", [_restart, _kill_a_session])
+def test_a_transaction_that_no_disk_has_seen_is_certainly_lost(
+    server: PostgresServer, crash: Callable[[PostgresServer], None]
+) -> None:
+    clock = ManualClock()
+    database = PostgresDatabase(server.uri, TABLES, crash.__name__, clock=clock, pause=clock.advance)
+    with pytest.raises(EngineFailed) as caught, database.write() as tx:  # noqa: PT012
+        tx.insert_many("item", ("item",), [(3,)])
+        crash(server)
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert database.doubts == 0
     database.close()
 
 

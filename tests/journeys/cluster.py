@@ -212,17 +212,24 @@ class Cluster(RunningSite):
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path, accounts: int) -> Iterator[Cluster]:
-    """Everything it started has ended when it returns."""
+def running_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of one's own, to be broken."""
     with tempfile.TemporaryDirectory(prefix="rookery-pg-", ignore_cleanup_errors=True) as kept:
         os.chmod(kept, 0o755)
         database = PostgresServer(Path(kept))
         try:
-            cluster = Cluster(folder, database)
-            try:
-                cluster.set_up(accounts)
-                yield cluster
-            finally:
-                cluster.kill()
+            yield database
         finally:
             database.close()
+
+
+@contextlib.contextmanager
+def running_cluster(folder: Path, accounts: int) -> Iterator[Cluster]:
+    """Everything it started has ended when it returns."""
+    with running_server() as database:
+        cluster = Cluster(folder, database)
+        try:
+            cluster.set_up(accounts)
+            yield cluster
+        finally:
+            cluster.kill()
