@@ -10,7 +10,6 @@ itself, except the messages of APPEND, which stream and are the session's to acc
 """
 
 import binascii
-import re
 from enum import Enum
 
 from rookery.wire.engine import HTTP_METHODS, Wants
@@ -35,10 +34,8 @@ from rookery.wire.imap.grammar import (
     read_command,
 )
 from rookery.wire.imap.limits import AFTER_LOGIN, APPEND_SKIP, BEFORE_LOGIN, LITERAL_MINUS
+from rookery.wire.imap.literals import Announcement, Past, Skipper, announcement
 from rookery.wire.imap.scanner import Scanner, Wrong
-
-_LITERAL = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}\Z")
-_LITERAL_TAIL = 32  # octets in which an announcement fits
 
 
 class _Mode(Enum):
@@ -47,11 +44,10 @@ class _Mode(Enum):
     DECIDE = 3  # a message is announced; the session has not answered yet
     STREAM = 4  # octets of that message
     APPENDED = 5  # what follows a message
-    SKIP = 6  # octets nobody wants
-    SKIP_LINE = 7  # the rest of a command nobody wants
-    SASL = 8
-    IDLE = 9
-    HALT = 10  # TLS or the end
+    SKIP = 6  # the rest of a command nobody wants
+    SASL = 7
+    IDLE = 8
+    HALT = 9  # TLS or the end
 
 
 class Engine:
@@ -68,7 +64,7 @@ class Engine:
         "_mode",
         "_out",
         "_scan",
-        "_skipped",
+        "_skipper",
         "_synchronizing",
         "_tag",
         "state",
@@ -86,8 +82,8 @@ class Engine:
         self._buffer = bytearray()  # from the start of the command that is being read
         self._line = 0  # where its last line starts
         self._scan = 0  # up to here there is no line end
-        self._left = 0  # octets to stream or skip
-        self._skipped = 0
+        self._left = 0  # octets to stream
+        self._skipper = Skipper()
         self._bad = 0
         self._tag = b""
         self._append = c.Append("", 0)
@@ -178,8 +174,7 @@ class Engine:
             self._out.append(b"* BYE too much to read past\r\n")
             self.log_out()
         else:
-            self._left, self._skipped = self._append.size, 0
-            self._mode = _Mode.SKIP
+            self._skip_from(Skipper(left=self._append.size))
 
     # --- input
 
@@ -211,9 +206,7 @@ class Engine:
             self._mode = _Mode.COMMAND
             return True
         if mode is _Mode.SKIP:
-            return self._skip()
-        if mode is _Mode.SKIP_LINE:
-            return self._skip_line(events)
+            return self._skip(events)
         if mode is _Mode.SASL or mode is _Mode.IDLE:
             return self._answer_line(events)
         if mode is _Mode.HALT and self.wants is Wants.CLOSE:
@@ -238,12 +231,10 @@ class Engine:
             self._complain(events, Wrong("a line ended by a lone LF", end), end + 1)
             return False
         if end - self._line > 3 and buffer[end - 2] == 125:  # "}"
-            literal = _LITERAL.search(buffer, max(self._line, end - _LITERAL_TAIL), end - 1)
+            literal = announcement(buffer, self._line, end - 1)
             # the grammar has a space or a parenthesis before every literal; anything else is no announcement
-            if literal is not None and literal.start() > self._line and buffer[literal.start() - 1] in b" (":
-                size, synchronizing, start = int(literal[2]), not literal[3], literal.start()
-                del literal  # it would pin the buffer
-                return self._announced(events, size, synchronizing, start, end + 1)
+            if literal is not None and literal.start > self._line and buffer[literal.start - 1] in b" (":
+                return self._announced(events, literal, end + 1)
         if self._mode is _Mode.APPENDED:
             return self._append_ended(events, end)
         return self._whole(events, bytes(buffer[: end - 1]), end + 1)
@@ -252,8 +243,7 @@ class Engine:
         self._complain(events, Wrong(f"a line of more than {self._limits.line} octets"), 0)
         if self._mode is not _Mode.HALT:
             del self._buffer[: self._line]
-            self._line = self._scan = self._skipped = 0
-            self._mode = _Mode.SKIP_LINE
+            self._skip_from(Skipper())
         return False
 
     def _whole(self, events: list[Event], data: bytes, used: int) -> bool:
@@ -277,9 +267,10 @@ class Engine:
 
     # --- literals
 
-    def _announced(self, events: list[Event], size: int, synchronizing: bool, start: int, used: int) -> bool:
-        """The line up to `used` ends in a literal announcement, which begins at `start`."""
+    def _announced(self, events: list[Event], literal: Announcement, used: int) -> bool:
+        """The line up to `used` ends in the announcement."""
         data = bytes(self._buffer[:used])
+        size, synchronizing, start = literal
         try:
             if self._mode is _Mode.APPENDED:
                 scanner = Scanner(data, utf8=self.utf8)
@@ -331,8 +322,7 @@ class Engine:
             return
         self._complain(events, wrong, used, close=size > self._limits.skip)
         if self._mode is not _Mode.HALT:
-            self._left, self._skipped = size, size
-            self._mode = _Mode.SKIP
+            self._skip_from(Skipper(left=size, skipped=size))
 
     def _stream(self, events: list[Event]) -> bool:
         buffer = self._buffer
@@ -359,38 +349,21 @@ class Engine:
         events.append(Request(self._tag, c.AppendDone()))
         return False
 
-    def _skip(self) -> bool:
-        if self._left > len(self._buffer):
-            self._left -= len(self._buffer)
-            self._buffer.clear()
-            return False
-        del self._buffer[: self._left]
-        self._mode = _Mode.SKIP_LINE
-        return True
+    def _skip_from(self, skipper: Skipper) -> None:
+        self._line = self._scan = 0
+        self._skipper = skipper
+        self._mode = _Mode.SKIP
 
-    def _skip_line(self, events: list[Event]) -> bool:
-        """Read past a line and the literals it announces, to where the next command starts."""
-        buffer = self._buffer
-        end = buffer.find(b"\n")
-        used = end + 1 if end >= 0 else max(0, len(buffer) - _LITERAL_TAIL)
-        self._skipped += used
-        literal = _LITERAL.search(buffer, max(0, end - _LITERAL_TAIL), end - 1) if end > 3 else None
-        size = int(literal[2]) if literal is not None and literal[3] else 0
-        del literal  # it would pin the buffer
-        self._skipped += size
-        if self._skipped > self._limits.skip:
+    def _skip(self, events: list[Event]) -> bool:
+        """Read past the rest of a refused command."""
+        past = self._skipper.read(self._buffer, self._limits.skip)
+        if past is Past.DONE:
+            self._next_command(0)
+        elif past is Past.TOO_MUCH:
             answer = b"* BYE too much to read past\r\n"
             events.append(Malformed(None, answer, "too much to read past after a refused command", True))
             self._stop()
-            return False
-        if end < 0:
-            del buffer[:used]
-            return False
-        self._next_command(used)
-        if size:
-            self._left = size
-            self._mode = _Mode.SKIP
-        return True
+        return past is Past.DONE
 
     # --- lines that are no commands
 
