@@ -121,9 +121,11 @@ def _compare(letter: Letter, found: Mapping[Place, frozenset[str]]) -> Iterator[
     else:
         missing = [place for place in must if place != doubt.source and found.get(place) != must[place]]
         there = found.get(doubt.source)
-        allowed = {must[doubt.source], doubt.flags or must[doubt.source]}
-        if doubt.target is None and doubt.flags is None:
-            allowed |= {None}  # type: ignore[arg-type]  # perhaps expunged
+        allowed: set[frozenset[str] | None] = {must[doubt.source]}
+        if doubt.flags is not None:
+            allowed.add(doubt.flags)
+        elif doubt.target is None:
+            allowed.add(None)  # perhaps expunged
         if doubt.moved and bool(more) == (there is not None):
             yield f"moved by half: {story}"
         elif not doubt.moved and there not in allowed:
