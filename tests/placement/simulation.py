@@ -70,6 +70,7 @@ class Machine:
         self.frozen_until = self.cut_until = self.ill_until = self.stuck_from = -1.0
         self.stuck_until = self.losing_until = -1.0
         self.made: set[int] = set()
+        self.crashed: set[int] = set()  # of these, what a crash has ended: whoever notices it may say so late
         self.memory: dict[AccountId, list[int]] = {}
         self.begin()
 
@@ -92,6 +93,7 @@ class Machine:
         for task in (*self.tasks, *self.placement._tasks):
             task.cancel()
         self.alive = False
+        self.crashed |= self.made
         self.ill(seconds)
         await asyncio.sleep(seconds)
         self.begin()
@@ -268,7 +270,9 @@ class Way:
         ended = await self._pool.end(incarnation, seen)
         if ended and seen is not None and row is not None and row.timeline == world.pool.timeline:
             world.deaths += 1
-            world.must(world.now <= world.machine(row.backend).ill_until, f"{row.backend} is found dead, and is well")
+            machine = world.machine(row.backend)
+            well = world.now > machine.ill_until and incarnation not in machine.crashed
+            world.must(not well, f"{row.backend} is found dead, and is well")
         return ended
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
