@@ -227,7 +227,7 @@ class Node:
                     {"": queue.oldest_age},
                 ),
                 ("connections", "Open connections, by listener.", dict(self.connections())),
-                ("hosted_accounts", "Accounts that this backend hosts.", {"": hosted_here(parts)}),
+                ("hosted_accounts", "Accounts that this backend hosts.", {"": await hosted_here(parts)}),
                 ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
                 ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),
                 (

@@ -3,8 +3,8 @@
 The sender's host keeps the message then. Taken, it would wait here and bounce to whoever a forged sender names.
 """
 
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from rookery.base.errors import RookeryError
 from rookery.base.ids import AccountId
@@ -13,6 +13,8 @@ from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.distribution.placement.values import Here, Location
 from rookery.storage.store import Store
 
+T = TypeVar("T")
+
 
 class Accounts(Protocol):
     """What is asked of the directory."""
@@ -20,6 +22,10 @@ class Accounts(Protocol):
     def resolve(self, address: str) -> Resolution: ...
 
     def account_by_id(self, account: AccountId) -> AccountRecord | None: ...
+
+
+class Directory(Protocol):
+    def ask(self, look: Callable[[Accounts], T]) -> T | Awaitable[T]: ...
 
 
 class Hosts(Protocol):
@@ -33,23 +39,21 @@ class Fullness:
 
     __slots__ = ("_directory", "_hosts", "_store")
 
-    def __init__(self, directory: Accounts, store: Store, hosts: Hosts = EVERYTHING_HERE) -> None:
+    def __init__(self, directory: Directory, store: Store, hosts: Hosts = EVERYTHING_HERE) -> None:
         self._directory = directory
         self._store = store
         self._hosts = hosts
 
     def __call__(self, address: str, size: int) -> Awaitable[bool] | None:
         """Whether the account has no room for `size` octets more (0: unknown); None at once when nothing limits it."""
-        try:
-            found = self._directory.resolve(address)
-        except RookeryError:
+        found = self._directory.ask(lambda directory: _limited(directory, address))
+        if found is None:
             return None
-        if not isinstance(found, Resolved) or found.through or len(found.targets) != 1:
-            return None
-        record = self._directory.account_by_id(found.targets[0].account)
-        if record is None or not (record.size_limit or record.message_limit):
-            return None
-        return self._full(record.account, size)
+        return self._full(found.account, size) if isinstance(found, AccountRecord) else self._look_up(found, size)
+
+    async def _look_up(self, asked: Awaitable[AccountRecord | None], size: int) -> bool:
+        found = await asked
+        return found is not None and await self._full(found.account, size)
 
     async def _full(self, account: AccountId, size: int) -> bool:
         try:
@@ -67,3 +71,15 @@ class Fullness:
         if usage.message_limit and usage.messages >= usage.message_limit:
             return True
         return bool(usage.size_limit) and usage.size + max(size, 1) > usage.size_limit
+
+
+def _limited(directory: Accounts, address: str) -> AccountRecord | None:
+    """The account at this address, if its mailbox has limits; nobody's address has none."""
+    try:
+        found = directory.resolve(address)
+        if not isinstance(found, Resolved) or found.through or len(found.targets) != 1:
+            return None
+        record = directory.account_by_id(found.targets[0].account)
+    except RookeryError:
+        return None
+    return record if record is not None and (record.size_limit or record.message_limit) else None

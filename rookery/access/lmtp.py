@@ -7,7 +7,7 @@ before it leaves nothing; after it, a delivery id given again is answered with t
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
@@ -41,6 +41,8 @@ from rookery.wire.smtp.offers import Offer
 
 log = logger("lmtp")
 
+T = TypeVar("T")
+
 
 class Mailboxes(Protocol):
     """What delivery asks of the store."""
@@ -66,11 +68,17 @@ class Recipients(Protocol):
     def resolve(self, address: str) -> Resolution: ...
 
 
+class Directory(Protocol):
+    def ask(self, look: Callable[[Recipients], T]) -> T | Awaitable[T]:
+        """What `look` finds; to be waited for only when it is not in memory, and the database is on a server."""
+        ...
+
+
 async def serve_lmtp(
     stream: Stream,
     *,
     store: Mailboxes,
-    directory: Recipients,
+    directory: Directory,
     settings: SmtpSettings,
     clock: Clock,
     hosts: Hosts = EVERYTHING_HERE,
@@ -133,7 +141,7 @@ class Session:
     )
 
     def __init__(
-        self, stream: Stream, store: Mailboxes, directory: Recipients, settings: SmtpSettings, clock: Clock,
+        self, stream: Stream, store: Mailboxes, directory: Directory, settings: SmtpSettings, clock: Clock,
         hosts: Hosts, trusted: bool,
     ) -> None:  # fmt: skip
         self.id = short_id()
@@ -174,11 +182,25 @@ class Session:
         if len(self._deliveries) >= self._settings.recipients:
             self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
             return None
+        recipient = event.recipient
         try:
-            found = self._directory.resolve(event.recipient)
+            found = self._directory.ask(lambda directory: directory.resolve(recipient))
+        except RookeryError as error:
+            self._refuse(recipient, error.refusal)
+            return None
+        return self._judge(event, found) if isinstance(found, Resolution) else self._look_up(event, found)
+
+    async def _look_up(self, event: Rcpt, asked: Awaitable[Resolution]) -> None:
+        try:
+            found = await asked
         except RookeryError as error:
             self._refuse(event.recipient, error.refusal)
-            return None
+            return
+        later = self._judge(event, found)
+        if later is not None:
+            await later
+
+    def _judge(self, event: Rcpt, found: Resolution) -> Awaitable[None] | None:
         if not isinstance(found, Resolved):
             self._refuse(event.recipient, Refusal(Cause.NOT_FOUND, "no such address here"))
         elif not found.targets or found.outside:

@@ -7,7 +7,7 @@ the peer tries again; a crash after it loses nothing, and a peer that did not se
 
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
@@ -40,6 +40,8 @@ log = logger("smtp")
 
 SURPLUS = 10  # of one message, so many times the recipients it may have are put off; then the connection ends
 
+T = TypeVar("T")
+
 _NOTIFY = {"NEVER": Notify.NEVER, "SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY": Notify.DELAY}
 
 
@@ -65,11 +67,17 @@ class Addresses(Protocol):
     def known(self, address: str) -> Known: ...
 
 
+class Directory(Protocol):
+    def ask(self, look: Callable[[Addresses], T]) -> T | Awaitable[T]:
+        """What `look` finds; to be waited for only when it is not in memory, and the database is on a server."""
+        ...
+
+
 async def serve_mx(
     stream: Stream,
     *,
     spool: Acceptance,
-    directory: Addresses,
+    directory: Directory,
     settings: SmtpSettings,
     clock: Clock,
     tls: ssl.SSLContext | None = None,
@@ -121,7 +129,7 @@ class Session:
     account: AccountId | None = None
 
     def __init__(
-        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Addresses, settings: SmtpSettings,
+        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Directory, settings: SmtpSettings,
         clock: Clock, full: Full | None = None,
     ) -> None:  # fmt: skip
         self.id = short_id()
@@ -149,8 +157,17 @@ class Session:
 
     # --- the envelope
 
-    def _on_mail(self, event: Mail) -> None:
+    def _on_mail(self, event: Mail) -> Awaitable[None] | None:
         refused = self.check_sender(event.sender)
+        if not isinstance(refused, bytes):
+            return self._begin_later(event, refused)
+        self._begin(event, refused)
+        return None
+
+    async def _begin_later(self, event: Mail, asked: Awaitable[bytes]) -> None:
+        self._begin(event, await asked)
+
+    def _begin(self, event: Mail, refused: bytes) -> None:
         if refused:
             self.log.info("refused", session=self.id, sender=event.sender, reply=refused[:9].decode())
             self._refuse(refused)
@@ -168,16 +185,12 @@ class Session:
         else:
             self.engine.refuse(answer)
 
-    def check_sender(self, sender: str) -> bytes:
+    def check_sender(self, sender: str) -> bytes | Awaitable[bytes]:
         """The reply that refuses the sender, b"" when it may send. Other servers may speak for anybody."""
         return b""
 
-    def check_recipient(self, recipient: str) -> Refusal | None:
+    def check_recipient(self, known: Known) -> Refusal | None:
         """None: it is wanted. Other servers may send to our own addresses only."""
-        try:
-            known = self._directory.known(recipient)
-        except RookeryError as error:
-            return error.refusal
         if known is Known.LOCAL:
             return None
         if known is Known.UNKNOWN:
@@ -188,13 +201,35 @@ class Session:
         if len(self._recipients) >= self._settings.recipients:
             self._later(Cause.TOO_MANY)
             return None
-        refusal = self.check_recipient(event.recipient)
+        recipient = event.recipient
+        try:
+            known = self._directory.ask(lambda directory: directory.known(recipient))
+        except RookeryError as error:
+            self._refuse_recipient(event, error.refusal)
+            return None
+        return self._judge(event, known) if isinstance(known, Known) else self._look_up(event, known)
+
+    async def _look_up(self, event: Rcpt, asked: Awaitable[Known]) -> None:
+        try:
+            known = await asked
+        except RookeryError as error:
+            self._refuse_recipient(event, error.refusal)
+            return
+        later = self._judge(event, known)
+        if later is not None:
+            await later
+
+    def _refuse_recipient(self, event: Rcpt, refusal: Refusal) -> None:
+        self.log.refused(
+            "refused", refusal, session=self.id, address=self._stream.peer.address, sender=self._mail.sender,
+            recipient=event.recipient,
+        )  # fmt: skip
+        self._refuse(reply(refusal.cause, Moment.RECIPIENT))
+
+    def _judge(self, event: Rcpt, known: Known) -> Awaitable[None] | None:
+        refusal = self.check_recipient(known)
         if refusal is not None:
-            self.log.refused(
-                "refused", refusal, session=self.id, address=self._stream.peer.address, sender=self._mail.sender,
-                recipient=event.recipient,
-            )  # fmt: skip
-            self._refuse(reply(refusal.cause, Moment.RECIPIENT))
+            self._refuse_recipient(event, refusal)
             return None
         asked = self._full(event.recipient, self._mail.size) if self._full is not None else None
         if asked is not None:

@@ -4,8 +4,8 @@ What a user agent forgot is added (Date, Message-ID); Bcc is removed, so that no
 """
 
 import ssl
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
@@ -26,6 +26,8 @@ from rookery.wire.smtp.offers import Offer
 
 log = logger("submission")
 
+T = TypeVar("T")
+
 
 class Book(Addresses, Protocol):
     """What submission asks of the directory."""
@@ -35,11 +37,17 @@ class Book(Addresses, Protocol):
     def group(self, address: str) -> Group | None: ...
 
 
+class Directory(Protocol):
+    def ask(self, look: Callable[[Book], T]) -> T | Awaitable[T]:
+        """As for `smtp.Directory`."""
+        ...
+
+
 async def serve_submission(
     stream: Stream,
     *,
     spool: Acceptance,
-    directory: Book,
+    directory: Directory,
     authenticator: Authenticator,
     settings: SmtpSettings,
     clock: Clock,
@@ -79,7 +87,7 @@ class SubmissionSession(Session):
     log = log
 
     def __init__(
-        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Book, authenticator: Authenticator,
+        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Directory, authenticator: Authenticator,
         settings: SmtpSettings, clock: Clock,
     ) -> None:  # fmt: skip
         super().__init__(stream, engine, spool, directory, settings, clock)
@@ -136,34 +144,28 @@ class SubmissionSession(Session):
 
     # --- who may send what to whom
 
-    def check_sender(self, sender: str) -> bytes:
-        if self._record is None:
+    def check_sender(self, sender: str) -> bytes | Awaitable[bytes]:
+        record = self._record
+        if record is None:
             unsafe = self._settings.tls_required and self._stream.tls is None
             if unsafe and not is_loopback(self._stream.peer.address):
                 return replies.STARTTLS_FIRST
             return replies.AUTHENTICATE_FIRST
         if not sender or sender == self._owned:  # the null sender: notifications of a reader (RFC 8098)
             return b""
-        if not self._owns(self._record, sender):
+        owned = self._book.ask(lambda book: _owns(book, record, sender))
+        return self._own(sender, owned) if isinstance(owned, bool) else self._own_later(sender, owned)
+
+    async def _own_later(self, sender: str, asked: Awaitable[bool]) -> bytes:
+        return self._own(sender, await asked)
+
+    def _own(self, sender: str, owned: bool) -> bytes:
+        if not owned:
             return replies.NOT_YOUR_ADDRESS
         self._owned = sender
         return b""
 
-    def _owns(self, record: AccountRecord, sender: str) -> bool:
-        """The account's own address with any detail, or an alias that leads to it; being in a group is not owning."""
-        try:
-            found = self._book.resolve(sender)
-        except RookeryError:
-            return False
-        if not isinstance(found, Resolved) or all(target.account != record.account for target in found.targets):
-            return False
-        return not found.through or self._book.group(found.through) is None
-
-    def check_recipient(self, recipient: str) -> Refusal | None:
-        try:
-            known = self._directory.known(recipient)
-        except RookeryError as error:
-            return error.refusal
+    def check_recipient(self, known: Known) -> Refusal | None:
         return Refusal(Cause.NOT_FOUND, "no such address here") if known is Known.UNKNOWN else None
 
     # --- what the user agent forgot
@@ -176,3 +178,14 @@ class SubmissionSession(Session):
             self._head_id = f"<{self._message}@{self._settings.hostname}>"
             added += f"Message-ID: {self._head_id}\r\n".encode()
         return added + Head(head.without(b"bcc")).without(b"resent-bcc")
+
+
+def _owns(book: Book, record: AccountRecord, sender: str) -> bool:
+    """The account's own address with any detail, or an alias that leads to it; being in a group is not owning."""
+    try:
+        found = book.resolve(sender)
+        if not isinstance(found, Resolved) or all(target.account != record.account for target in found.targets):
+            return False
+        return not found.through or book.group(found.through) is None
+    except RookeryError:
+        return False

@@ -10,8 +10,9 @@ from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.ids import AccountId, pooled, short_id, system_random
 from rookery.distribution.auth.hasher import Hasher
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.placement.heartbeat import Surroundings
 from rookery.distribution.placement.placement import Placement
 from rookery.distribution.placement.static import StaticPlacement

@@ -117,7 +117,7 @@ def build_queue(
                 return deliver_to_pool(host, hostname)
             return LocalDelivery(partial(dial_path, lmtp_socket(site, host.backend)), LocalSettings(hostname))
 
-        local = HostedDelivery(hosts, directory.resolve, local, there)
+        local = HostedDelivery(hosts, directory, local, there)
     outside = HostSettings(
         hostname,
         own_names=frozenset({hostname}),
@@ -133,7 +133,7 @@ def build_queue(
         spool,
         local,
         remote,
-        directory.resolve,
+        directory,
         clock=clock,
         dice=dice,
         settings=queue_settings(config),

@@ -17,8 +17,9 @@ from rookery.base.meters import SIZE_BUCKETS, histogram
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.pools import PoolAdministration
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.placement.pools import Hosts
 from rookery.distribution.placement.values import Here
 from rookery.distribution.queue.control import QueueControl

@@ -4,6 +4,7 @@ what nodes of other pools do to accounts of its own.
 
 import asyncio
 import shutil
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.pool import PoolDelivery
 from rookery.distribution.delivery.session import Patience
 from rookery.distribution.directory.directory import Directory
-from rookery.distribution.directory.values import AccountState, Kind, PoolBackend, PoolKind, Verb
+from rookery.distribution.directory.values import AccountRecord, AccountState, Change, Kind, PoolBackend, PoolKind, Verb
 from rookery.distribution.placement.pools import AcrossPools, Hosts
 from rookery.distribution.placement.values import Elsewhere
 from rookery.management.keeping import at_port, backend_host
@@ -54,7 +55,7 @@ def across(store: Store, own: Hosts, directory: Directory) -> Hosts:
             return reader.row("SELECT id FROM account WHERE id = ?", account) is not None
 
     async def make(account: AccountId) -> None:
-        record = directory.account_by_id(account)
+        record = await directory.find(lambda view: view.account_by_id(account))
         if record is None:
             raise RookeryError(Cause.NOT_FOUND, "no such account")
         try:
@@ -64,7 +65,7 @@ def across(store: Store, own: Hosts, directory: Directory) -> Hosts:
                 raise RookeryError(Cause.NOT_FOUND, "the account is removed") from error
             raise
 
-    return AcrossPools(own, directory.elsewhere, made=made, make=make)
+    return AcrossPools(own, directory, made=made, make=make)
 
 
 def deliver_to_pool(host: Elsewhere, hostname: str) -> PoolDelivery:
@@ -138,7 +139,7 @@ async def follow(parts: "Parts") -> None:
     directory = parts.directory
     woken = asyncio.Event()
     unwatch = directory.watch(woken.set)
-    seen = max(0, await asyncio.to_thread(directory.last_change) - RECENT_CHANGES)
+    seen = max(0, await directory.find(lambda view: view.last_change()) - RECENT_CHANGES)
     try:
         while True:
             try:
@@ -157,8 +158,8 @@ async def catch_up(parts: "Parts", seen: int) -> int:
     """With the changes after number `seen`; returns the number of the last."""
     directory = parts.directory
     if not directory.several_pools:
-        return await asyncio.to_thread(directory.last_change)
-    while changes := await asyncio.to_thread(directory.changes, seen, PAGE):
+        return await directory.find(lambda view: view.last_change())
+    while changes := await _changes(directory, seen):
         await _settle(
             parts,
             {
@@ -171,12 +172,22 @@ async def catch_up(parts: "Parts", seen: int) -> int:
     return seen
 
 
+async def _changes(directory: Directory, after: int) -> list[Change]:
+    return await directory.find(lambda view: view.changes(after, PAGE))
+
+
+def _ours(directory: Directory, accounts: Iterable[AccountId]) -> Iterator[AccountRecord]:
+    for account in accounts:
+        record = directory.account_by_id(account)
+        if record is not None and directory.elsewhere(account) is None:
+            yield record
+
+
 async def _settle(parts: "Parts", accounts: set[AccountId]) -> None:
     """See to it that the store has those of this pool, with the limits of the directory, and not those whose time is
     over."""
     store, directory = parts.store, parts.directory
-    found = [directory.account_by_id(account) for account in accounts]
-    ours = [record for record in found if record is not None and directory.elsewhere(record.account) is None]
+    ours = await directory.find(lambda view: [*_ours(view, accounts)])
     wanted = [record for record in ours if record.state is not AccountState.REMOVED]
     if any(record.state is AccountState.REMOVED and record.removed_until <= directory.now() for record in ours):
         await purge_expired(parts)

@@ -4,8 +4,8 @@ import base64
 from pathlib import Path
 
 from rookery.access.login import Challenge, Rejected, SaslSession
-from rookery.distribution.directory.directory import DirectorySettings
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import Plain
 from rookery.storage.gate import Gate
 from tests.auth.conftest import CountingHasher, Site, hasher, site

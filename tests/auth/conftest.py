@@ -11,8 +11,9 @@ from rookery.base.ids import AccountId
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import AccountRecord, Credential, CredentialKind, Hashed, Plain
 from rookery.storage.gate import Gate
 

@@ -9,8 +9,9 @@ import pytest_asyncio
 from rookery.base.clock import ManualClock
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.shared import open_shared_directory
 from rookery.storage.gate import Gate
 from tests import postgres as server

@@ -10,8 +10,9 @@ from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import Resolved, Unknown
 from rookery.storage.gate import Gate
 

@@ -1,5 +1,8 @@
 """Accounts of every pool: those of others are elsewhere, those of this one are made when they are first asked for."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 
 from rookery.base.errors import Cause, RookeryError
@@ -8,6 +11,8 @@ from rookery.distribution.directory.values import Pool, PoolBackend, PoolKind
 from rookery.distribution.placement.pools import AcrossPools
 from rookery.distribution.placement.values import Elsewhere, Here
 from tests.access.hosts import THERE, Hosts
+
+T = TypeVar("T")
 
 OURS, THEIRS = new_account_id(), new_account_id()
 B1, B2 = PoolBackend("b1", "127.0.5.2:143", "127.0.5.2:24"), PoolBackend("b2", "127.0.5.3:143", "127.0.5.3:24")
@@ -21,9 +26,16 @@ class World:
         self.store = {OURS}
         self.made: list[AccountId] = []
         self.away: RookeryError | None = None
-        self.hosts = AcrossPools(self.own, self._elsewhere, made=self.store.__contains__, make=self._make)
+        self.hosts = AcrossPools(self.own, self, made=self.store.__contains__, make=self._make)
 
-    def _elsewhere(self, account: AccountId) -> Pool | None:
+    @property
+    def remembered(self) -> "World":
+        return self
+
+    async def find(self, look: Callable[["World"], T]) -> T:
+        return look(self)
+
+    def elsewhere(self, account: AccountId) -> Pool | None:
         if self.away is not None:
             raise self.away
         return self.pools.get(account)

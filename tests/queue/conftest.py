@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -25,6 +26,8 @@ from rookery.net.memory import MemoryStream, memory_pipe
 from rookery.net.resolver import LookupTrouble, MailHost, Trouble
 from rookery.net.stream import Peer, Stream
 from rookery.storage.gate import Gate
+
+T = TypeVar("T")
 
 BODY = b"Received: from there\r\nSubject: hello\r\nMessage-ID: <one@remote.test>\r\n\r\n.Hello.\r\n"
 
@@ -170,6 +173,8 @@ class World:
     """Names, addresses and servers, and the mail that goes between them."""
 
     def __init__(self, clock: ManualClock, spool: Spool) -> None:
+        self.near = asyncio.Event()  # cleared: to ask the directory takes until it is set
+        self.near.set()
         self.clock = clock
         self.spool = spool
         self.local = Server(
@@ -243,6 +248,13 @@ class World:
             return Resolved((Target(b"a" * 16, address),))  # type: ignore[arg-type]
         return Unknown("no such address")
 
+    def ask(self, look: Callable[["World"], T]) -> T | Awaitable[T]:
+        return look(self) if self.near.is_set() else self._ask_there(look, self.near)
+
+    async def _ask_there(self, look: Callable[["World"], T], near: asyncio.Event) -> T:
+        await near.wait()
+        return look(self)
+
     async def forget(self, below: str) -> None:
         self.forgotten.append(below)
 
@@ -308,7 +320,7 @@ async def make_site(tmp_path: Path, clock: ManualClock) -> AsyncIterator[MakeSit
             spool,
             LocalDelivery(world.dial_lmtp, LocalSettings("node.test", streams=4)),
             RemoteDelivery(Hosts(host_settings, world, world.dial, dice), clock, dice, remote or RemoteSettings()),
-            world.resolve,
+            world,
             clock=clock,
             dice=dice,
             settings=QueueSettings(

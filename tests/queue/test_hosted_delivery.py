@@ -1,6 +1,7 @@
 """Each recipient to the backend that hosts it, and every job is answered once, in order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import pytest
 
@@ -11,6 +12,8 @@ from rookery.distribution.delivery.outcome import Job, Outcome, Verdict, own
 from rookery.distribution.directory.values import Resolution, Resolved, Target, Unknown
 from rookery.distribution.placement.values import Elsewhere
 from tests.access.hosts import Hosts
+
+T = TypeVar("T")
 
 B2, B3 = Elsewhere("b2", "127.0.0.12:143", 2), Elsewhere("b3", "127.0.0.13:143", 3)
 
@@ -38,12 +41,15 @@ class Site:
         self.hosts, self.here = Hosts(), Taken()
         self.there: dict[Elsewhere, Taken] = {}
         self.accounts: dict[str, AccountId] = {}
-        self.delivery = HostedDelivery(self.hosts, self.resolve, self.here, self._other)
+        self.delivery = HostedDelivery(self.hosts, self, self.here, self._other)
         self.outcomes: list[Outcome] = []
 
     def resolve(self, address: str) -> Resolution:
         account = self.accounts.get(address)
         return Unknown() if account is None else Resolved((Target(account, address),))
+
+    async def find(self, look: Callable[["Site"], T]) -> T:
+        return look(self)
 
     def _other(self, host: Elsewhere) -> Taken:
         assert host not in self.there

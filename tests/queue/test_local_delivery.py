@@ -1,5 +1,7 @@
 """Into our own mailboxes, over LMTP."""
 
+import asyncio
+
 import pytest
 
 from rookery.distribution.queue.schedule import HOUR, MINUTE
@@ -21,6 +23,28 @@ async def test_one_transaction_for_all_recipients_here(site) -> None:
     await site.rest()
     (taken,) = site.world.local.taken
     assert taken.recipients == ("bob@example.test", "eve@example.test", "bob+lists@example.test")
+
+
+async def test_the_directory_is_waited_for_without_keeping_others(site) -> None:
+    near = site.world.near = asyncio.Event()
+    slow = await site.send("bob@example.test")
+    site.world.near = asyncio.Event()
+    site.world.near.set()
+    quick = await site.send("eve@example.test")
+    while (await site.states(quick))["eve@example.test"] != "delivered":  # noqa: ASYNC110  turns of the loop, not time
+        await asyncio.sleep(0)
+    assert await site.states(slow) == {"bob@example.test": "claimed"}
+    near.set()
+    await site.rest()
+    assert await site.states(slow) == {"bob@example.test": "delivered"}
+
+
+async def test_what_is_looked_up_when_the_queue_stops_is_left_for_the_next_start(site) -> None:
+    site.world.near.clear()
+    message = await site.send("bob@example.test")
+    await site.queue.stop()
+    assert not site.world.local.taken
+    assert await site.states(message) == {"bob@example.test": "claimed"}
 
 
 async def test_large_bodies_are_streamed(site) -> None:

@@ -90,9 +90,17 @@ class Authenticator:
     async def _find(self, login: str) -> tuple[str, AccountRecord | None]:
         """The canonical name (also of an account that does not exist), and the account if anybody can log in to it."""
         name = login[:LOGIN_LIMIT].strip()
-        if self._directory.knows_login(name):
-            return _named(self._directory, name)
-        return await self._directory.aside(partial(_named, name=name))
+        return await self._directory.find(partial(_named, name=name))
+
+    async def _now(self, record: AccountRecord | None) -> AccountRecord | None:
+        """The same account as it is now: a check takes its time."""
+        if record is None:
+            return None
+        account = record.account
+        return await self._directory.find(lambda directory: directory.account_by_id(account))
+
+    async def _credentials(self, record: AccountRecord) -> Credentials | None:
+        return await self._directory.find(lambda directory: directory.credentials(record.account))
 
     async def same_account(self, one: str, other: str) -> bool:
         """Whether two login names mean the same account (an authorization identity may be spelt otherwise)."""
@@ -123,20 +131,20 @@ class Authenticator:
         except BaseException:
             guess.void()
             raise
-        now = self._directory.account_by_id(record.account) if record is not None else None
+        now = await self._now(record)
         if found is None or record is None or now is None or now.version != record.version:
             await self._fail(guess.network, name, attempt, started, "credentials")
             raise RookeryError(Cause.BAD_CREDENTIALS)
         guess.right()
         self._remembered.remember(record.account, record.version, digest)
-        self._improve(record, found, data)
+        await self._improve(record, found, data)
         return self._welcome(now, attempt)
 
     async def _may_guess(self, name: str, record: AccountRecord | None, attempt: Attempt, started: float) -> Guess:
         network, key = network_of(attempt.peer), _account_key(name)
         if record is not None and network and not self._abuse.is_home(network, key):
             account = record.account
-            last = await self._directory.aside(lambda directory: directory.last_login(account))
+            last = await self._directory.find(lambda directory: directory.last_login(account))
             if last is not None and network_of(last.address) == network:
                 self._abuse.learn_home(network, key)
         guess = self._abuse.guess(network, key)
@@ -192,7 +200,7 @@ class Authenticator:
         fast: list[tuple[Credential, schemes.Hash]] = []
         slow: list[tuple[Credential, schemes.Hash]] = []
         if record is not None and record.state is AccountState.ACTIVE and data:
-            for row in _passwords(self._directory.credentials(record.account)):
+            for row in _passwords(await self._credentials(record)):
                 parsed = _parsed(row, record)
                 if parsed is not None:
                     (fast if parsed.fast else slow).append((row, parsed))
@@ -215,9 +223,9 @@ class Authenticator:
 
     # --- after a proof ---
 
-    def _improve(self, record: AccountRecord, row: Credential, data: bytes) -> None:
+    async def _improve(self, record: AccountRecord, row: Credential, data: bytes) -> None:
         """Rehash to argon2id, make the SCRAM key, if either is due; in the background, when there is room."""
-        have = self._directory.credentials(record.account)
+        have = await self._credentials(record)
         if have is None or self._hasher.waiting > _IMPROVE_BELOW or row.id in self._improving:
             return
         parsed = _parsed(row, record)
@@ -252,7 +260,7 @@ class Authenticator:
     async def scram_offer(self, login: str) -> "ScramOffer":
         """The keys of an account; for a name without keys, known or not, a salt that never changes, as many times."""
         name, record = await self._find(login)
-        have = self._directory.credentials(record.account) if record is not None else None
+        have = await self._credentials(record) if record is not None else None
         if record is not None and record.state is AccountState.ACTIVE and have is not None and have.scram_salt:
             keys = tuple(scram_key(row.data) for row in have.rows if row.kind is CredentialKind.SCRAM)
             return ScramOffer(name, record, ScramSecrets(have.scram_salt, have.scram_iterations, keys))
@@ -264,7 +272,7 @@ class Authenticator:
         started = self._clock.monotonic()
         guess = await self._may_guess(offer.name, offer.record, attempt, started)
         record = offer.record
-        now = self._directory.account_by_id(record.account) if record is not None else None
+        now = await self._now(record)
         if not proves() or record is None or now is None or now.version != record.version:
             await self._fail(guess.network, offer.name, attempt, started, "credentials")
             raise RookeryError(Cause.BAD_CREDENTIALS)

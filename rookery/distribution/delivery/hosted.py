@@ -5,7 +5,7 @@ whatever the number of its recipients there.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,6 +18,8 @@ from rookery.distribution.placement.values import Elsewhere, Location
 
 log = logger("delivery")
 
+T = TypeVar("T")
+
 
 class Delivery(Protocol):
     """What takes jobs; see `local.LocalDelivery`."""
@@ -27,10 +29,22 @@ class Delivery(Protocol):
     async def close(self) -> None: ...
 
 
+class Resolver(Protocol):
+    """What delivery asks of the directory."""
+
+    def resolve(self, address: str) -> Resolution: ...
+
+
 class Hosts(Protocol):
     """What delivery asks of placement."""
 
     async def locate(self, account: AccountId) -> Location: ...
+
+
+class Directory(Protocol):
+    async def find(self, look: Callable[[Resolver], T]) -> T:
+        """What `look` finds, without keeping the event loop waiting."""
+        ...
 
 
 class HostedDelivery:
@@ -39,12 +53,12 @@ class HostedDelivery:
     def __init__(
         self,
         hosts: Hosts,
-        resolve: Callable[[str], Resolution],
+        directory: Directory,
         here: Delivery,
         there: Callable[[Elsewhere], Delivery],
     ) -> None:
         self._hosts = hosts
-        self._resolve = resolve
+        self._directory = directory
         self._here = here
         self._there = there
         self._others: dict[Elsewhere, Delivery] = {}
@@ -99,7 +113,7 @@ class HostedDelivery:
     async def _locate(self, address: str) -> Elsewhere | Outcome | None:
         """None: here."""
         try:
-            found = self._resolve(address)
+            found = await self._directory.find(lambda directory: directory.resolve(address))
             if not isinstance(found, Resolved) or len(found.targets) != 1:
                 return own("4.3.0", "the address leads elsewhere by now")  # sorted anew at the next attempt
             host = await self._hosts.locate(found.targets[0].account)

@@ -7,14 +7,13 @@ been cancelled meanwhile.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from rookery.base.clock import Clock
-from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, RandomBytes, system_random
 from rookery.distribution.directory import acts, reads
@@ -22,10 +21,12 @@ from rookery.distribution.directory.addresses import POSTMASTER, canonical_domai
 from rookery.distribution.directory.following import Following
 from rookery.distribution.directory.logins import LoginBatch
 from rookery.distribution.directory.memory import Memory
+from rookery.distribution.directory.reading import NotInMemory, Reading, one_moment
 from rookery.distribution.directory.resolve import Known, known, resolve
 from rookery.distribution.directory.rules import Outcome, no_domain, refused
 from rookery.distribution.directory.rules_accounts import RecordLogins
 from rookery.distribution.directory.secrets import Secrets
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import (
     AccountRecord,
     Alias,
@@ -45,19 +46,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
 
-SCRAM_ITERATIONS = 4096  # RFC 7677 section 4; more would be paid at each SCRAM login of a telephone
 PAGE = 500  # rows of one read of a listing
-
-
-@dataclass(frozen=True, slots=True)
-class DirectorySettings:
-    """`scram`: keep SCRAM keys. `scram_iterations`: for a new site. `default_domain` (canonical) "": the oldest one.
-    `placing`: which pool has a new account."""
-
-    scram: bool = False
-    scram_iterations: int = SCRAM_ITERATIONS
-    default_domain: str = ""
-    placing: Placing = Placing.HERE
+READERS = 4  # threads that look aside
 
 
 class Directory:
@@ -70,6 +60,9 @@ class Directory:
         "_following",
         "_logins",
         "_memory",
+        "_readers",
+        "_reading",
+        "_remembered",
         "_watchers",
         "_writer",
         "here",
@@ -94,10 +87,13 @@ class Directory:
         self._clock = clock
         self._copy = copy
         self.random = random
-        self._memory = Memory(database)
+        self._reading: Reading = database.read
+        self._memory = Memory(self._reading)
         self._logins = LoginBatch(self._write_logins)
         self._watchers: list[Callable[[], None]] = []
         self._following = Following(database, self._memory, self._tell) if database.shared else None
+        self._readers = ThreadPoolExecutor(READERS, "directory-reader") if database.shared else None
+        self._remembered = self
         self.secrets = secrets
         self.settings = settings
         self.here = 0
@@ -157,30 +153,53 @@ class Directory:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
+    # --- looking without keeping the event loop waiting ---
+
+    @property
+    def remembered(self) -> "Directory":
+        """This directory, but on a database server it raises NotInMemory rather than ask it."""
+        if self._following is None:
+            return self
+        view = self._remembered
+        if view is self or view.here != self.here or view.settings is not self.settings:
+            view = self._remembered = self._over(self._memory.alone())
+        return view
+
+    def ask(self, look: Callable[["Directory"], T]) -> T | Awaitable[T]:
+        """What `look` finds: at once, if nobody has to be asked over the network; else see `aside`."""
+        try:
+            return look(self.remembered)
+        except NotInMemory:
+            return self.aside(look)
+
+    async def find(self, look: Callable[["Directory"], T]) -> T:
+        """As `ask`."""
+        try:
+            return look(self.remembered)
+        except NotInMemory:
+            return await self.aside(look)
+
     async def aside(self, look: Callable[["Directory"], T]) -> T:
-        """What `look` finds in the directory. On a database server it looks in a thread, so that the event loop does
-        not wait for the network, and what was read is remembered here. `look` may call what only reads.
-        """
+        """What `look` finds at one moment, read in a thread and then remembered here. It may call what only reads."""
         if self._following is None:
             return look(self)
-        view = copy(self)
-        view._memory, changes = self._memory.aside(), self._memory.changes
-        found = await asyncio.to_thread(look, view)
-        self._memory.take(view._memory, changes)
+        changes = self._memory.changes
+        memory, found = await asyncio.get_running_loop().run_in_executor(self._readers, self._look, look)
+        self._memory.take(memory, changes)
         return found
 
-    def knows_login(self, login: str) -> bool:
-        """Whether `login_account` and `credentials` need nothing but memory; always so on a database of one's own."""
-        if self._following is None:
-            return True
-        try:
-            address = parse_address(login)
-        except RookeryError:
-            return True  # nobody's
-        return self._memory.knows_login(address.domain or self.settings.default_domain, address.local)
+    def _look(self, look: Callable[["Directory"], T]) -> tuple[Memory, T]:
+        with one_moment(self._database) as reading:
+            memory = Memory(reading)
+            return memory, look(self._over(memory))
+
+    def _over(self, memory: Memory) -> "Directory":
+        view = copy(self)
+        view._memory, view._reading = memory, memory.reading
+        return view
 
     def _read(self, read: Callable[[Reader], T]) -> T:
-        with self._database.read() as reader:
+        with self._reading() as reader:
             return read(reader)
 
     async def snapshot(self, target: Path) -> None:
@@ -200,6 +219,8 @@ class Directory:
         await self._writer.close()
         if self._following is not None:
             await self._following.close()
+        if self._readers is not None:
+            await asyncio.to_thread(self._readers.shutdown)
         self._database.close()
 
     # --- domains ---
@@ -243,8 +264,7 @@ class Directory:
         for number in self._numbers(domain):
             after = ""
             while True:
-                with self._database.read() as reader:
-                    page = read(reader, number, after, PAGE)
+                page = self._read(lambda reader, number=number, after=after: read(reader, number, after, PAGE))  # type: ignore[misc]
                 if not page:
                     break
                 yield from page
@@ -346,8 +366,7 @@ class Directory:
         entry = self._entry_of(address)
         if entry is None or entry.kind is not kind:
             return None
-        with self._database.read() as reader:
-            return read(reader, entry.object)
+        return self._read(lambda reader: read(reader, entry.object))
 
     def aliases(self, domain: str | None = None) -> Iterator[Alias]:
         return self._pages(domain, reads.aliases, lambda alias: alias.address.rpartition("@")[0])

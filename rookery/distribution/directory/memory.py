@@ -1,4 +1,4 @@
-"""Bounded memory over the reads, on the event loop's thread alone.
+"""Bounded memory over the reads, for one thread alone: the event loop's, or that of one look aside.
 
 An answer is read and remembered in one go, and a committed change is forgotten before its act is acknowledged, so
 nothing stale outlives an acknowledgement; following.py does the same for what other nodes change. Absent names have a
@@ -7,13 +7,14 @@ small memory of their own: whoever guesses addresses does not push the real ones
 
 from collections import OrderedDict
 from collections.abc import Callable, Container, Hashable
+from copy import copy
 from typing import Generic, TypeVar
 
 from rookery.base.ids import AccountId
 from rookery.distribution.directory import reads
+from rookery.distribution.directory.reading import Reading, nowhere
 from rookery.distribution.directory.reads import Entry, Expansion
 from rookery.distribution.directory.values import AccountRecord, Credentials, Pool
-from rookery.storage.engine import Database
 
 NAMES_KEPT = 65_536  # about 20 MB at most
 ABSENT_KEPT = 8_192
@@ -74,17 +75,17 @@ class Memory:
         "_accounts",
         "_changes",
         "_credentials",
-        "_database",
         "_domains",
         "_expansions",
         "_foreign",
         "_names",
         "_oldest",
         "_pools",
+        "reading",
     )
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
         self._changes = 0
         self._domains: Recent[str, int] = Recent(DOMAINS_KEPT)
         self._foreign: Recent[str, bool] = Recent(DOMAINS_KEPT)
@@ -93,17 +94,19 @@ class Memory:
         self._accounts: Recent[bytes, AccountRecord] = Recent(ACCOUNTS_KEPT)
         self._expansions: Recent[bytes, Expansion] = Recent(EXPANSIONS_KEPT)
         self._credentials: Recent[bytes, Credentials] = Recent(CREDENTIALS_KEPT)
-        self._oldest: str | None = None
-        self._pools: dict[int, Pool] | None = None
+        self._oldest: Recent[None, str] = Recent(1)
+        self._pools: Recent[None, dict[int, Pool]] = Recent(1)
 
     @property
     def changes(self) -> int:
         """Rises with everything that is forgotten."""
         return self._changes
 
-    def aside(self) -> "Memory":
-        """An empty one of the same database, to be filled by another thread."""
-        return Memory(self._database)
+    def alone(self) -> "Memory":
+        """The same memory, which raises NotInMemory rather than read."""
+        made = copy(self)
+        made.reading = nowhere
+        return made
 
     def take(self, other: "Memory", changes: int) -> None:
         """Remember what `other` was filled with since `changes` was read here; nothing, if it may be old by now."""
@@ -116,12 +119,8 @@ class Memory:
         self._accounts.take(other._accounts)
         self._expansions.take(other._expansions)
         self._credentials.take(other._credentials)
-
-    def knows_login(self, domain: str, local: str) -> bool:
-        """Whether an account of this name can be found, with its credentials, without reading."""
-        number = self._domains.get(domain)
-        entry = self._names.get((number, local)) if number is not None else None
-        return entry is not None and self._credentials.get(entry.object) is not None
+        self._oldest.take(other._oldest)
+        self._pools.take(other._pools)
 
     def _read(
         self, found: Recent[K, V], absent: Recent[K, bool] | None, key: K, read: Callable[[], V | None]
@@ -139,19 +138,23 @@ class Memory:
         return value
 
     def oldest_domain(self) -> str:
-        if self._oldest is None:
-            with self._database.read() as reader:
-                self._oldest = reads.oldest_domain(reader)
-        return self._oldest
+        found = self._oldest.get(None)
+        if found is None:
+            with self.reading() as reader:
+                found = reads.oldest_domain(reader)
+            self._oldest.put(None, found)
+        return found
 
     def pools(self) -> dict[int, Pool]:
         """By number; 0 is the first of them too. Without what is free, which is not followed."""
-        if self._pools is None:
-            with self._database.read() as reader:
+        pools = self._pools.get(None)
+        if pools is None:
+            with self.reading() as reader:
                 found = reads.pools(reader)
-            self._pools = {0: found[0]} if found else {}
-            self._pools |= {pool.id: pool for pool in found}
-        return self._pools
+            pools = {0: found[0]} if found else {}
+            pools |= {pool.id: pool for pool in found}
+            self._pools.put(None, pools)
+        return pools
 
     def domain_number(self, name: str) -> int | None:
         number = self._domains.get(name)
@@ -159,7 +162,7 @@ class Memory:
             return number
 
         def read() -> int | None:
-            with self._database.read() as reader:
+            with self.reading() as reader:
                 return reads.domain_number(reader, name)
 
         return self._read(self._domains, self._foreign, name, read)
@@ -171,7 +174,7 @@ class Memory:
             return found
 
         def read() -> Entry | None:
-            with self._database.read() as reader:
+            with self.reading() as reader:
                 return reads.entry(reader, number, local)
 
         return self._read(self._names, self._absent, key, read)
@@ -182,14 +185,14 @@ class Memory:
             return found
 
         def read() -> AccountRecord | None:
-            with self._database.read() as reader:
+            with self.reading() as reader:
                 return reads.account(reader, account)
 
         return self._read(self._accounts, None, account, read)
 
     def credentials(self, account: bytes) -> Credentials | None:
         def read() -> Credentials | None:
-            with self._database.read() as reader:
+            with self.reading() as reader:
                 return reads.credentials(reader, account)
 
         return self._read(self._credentials, None, account, read)
@@ -197,7 +200,7 @@ class Memory:
     def expansion(self, expansion: bytes) -> Expansion | None:
         found = self._expansions.get(expansion)
         if found is None:
-            with self._database.read() as reader:
+            with self.reading() as reader:
                 found = reads.expansion(reader, expansion)
             if found is not None and len(found.targets) <= EXPANSION_SIZE_KEPT:
                 self._expansions.put(expansion, found)
@@ -234,5 +237,5 @@ class Memory:
         for memory in (self._domains, self._foreign, self._names, self._absent, self._accounts, self._expansions):
             memory.clear()
         self._credentials.clear()
-        self._oldest = None
-        self._pools = None
+        self._oldest.clear()
+        self._pools.clear()

@@ -9,10 +9,11 @@ from rookery.base.ids import RandomBytes, new_account_id, system_random
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.addresses import POSTMASTER, Address, canonical_domain
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.rules_accounts import add_builtin
 from rookery.distribution.directory.schema import POOLS, TABLES
 from rookery.distribution.directory.secrets import Secrets
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.storage.engine import Database, Reader
 from rookery.storage.gate import Gate
 from rookery.storage.migrations import Migration

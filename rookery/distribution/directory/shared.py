@@ -3,8 +3,9 @@
 from rookery.base.clock import Clock
 from rookery.base.ids import RandomBytes, system_random
 from rookery.distribution.auth.hasher import Hasher
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import MIGRATIONS, directory_on
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.storage.gate import Gate
 from rookery.storage.postgres import PostgresDatabase
 

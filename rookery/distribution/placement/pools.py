@@ -6,12 +6,15 @@ pool that its store does not know yet was made by a node of another pool, and is
 
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
+from rookery.distribution.directory.reading import NotInMemory
 from rookery.distribution.directory.values import Pool
 from rookery.distribution.placement.values import Elsewhere, Location
+
+T = TypeVar("T")
 
 KNOWN = 65_536  # accounts that were found in the store
 
@@ -28,23 +31,36 @@ class Hosts(Protocol):
     async def fresh(self) -> None: ...
 
 
-class AcrossPools:
-    """`elsewhere`: the pool of an account that is not in this one; raises RookeryError while nobody knows.
-    `made`: whether the store may have it already. `make`: see to it that it has.
-    """
+class Pools(Protocol):
+    """What is asked of the directory."""
 
-    __slots__ = ("_elsewhere", "_found", "_made", "_make", "_own", "_turn")
+    def elsewhere(self, account: AccountId) -> Pool | None: ...
+
+
+class Directory(Protocol):
+    @property
+    def remembered(self) -> Pools:
+        """Raises NotInMemory where it would have to ask a server."""
+        ...
+
+    async def find(self, look: Callable[[Pools], T]) -> T: ...
+
+
+class AcrossPools:
+    """`made`: whether the store may have it already. `make`: see to it that it has."""
+
+    __slots__ = ("_directory", "_found", "_made", "_make", "_own", "_turn")
 
     def __init__(
         self,
         own: Hosts,
-        elsewhere: Callable[[AccountId], Pool | None],
+        directory: Directory,
         *,
         made: Callable[[AccountId], bool],
         make: Callable[[AccountId], Awaitable[None]],
     ) -> None:
         self._own = own
-        self._elsewhere = elsewhere
+        self._directory = directory
         self._made = made
         self._make = make
         self._found: set[AccountId] = set()
@@ -58,14 +74,16 @@ class AcrossPools:
 
     def here(self, account: AccountId) -> bool:
         """Without asking anybody; what is not known is not here."""
+        if account not in self._found:
+            return False
         try:
-            return account in self._found and self._elsewhere(account) is None and self._own.here(account)
-        except RookeryError:
+            return self._directory.remembered.elsewhere(account) is None and self._own.here(account)
+        except (RookeryError, NotInMemory):
             return False
 
     async def locate(self, account: AccountId) -> Location:
         """Of another pool, one backend after the other is named: nobody here knows which of them live."""
-        pool = self._elsewhere(account)
+        pool = await self._directory.find(lambda directory: directory.elsewhere(account))
         if pool is not None:
             return self._there(pool)
         if account not in self._found:

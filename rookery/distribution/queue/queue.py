@@ -11,17 +11,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.log import logger
-from rookery.distribution.delivery.hosted import Delivery
+from rookery.distribution.delivery.hosted import Delivery, Resolver
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict
 from rookery.distribution.delivery.remote import RemoteDelivery
 from rookery.distribution.queue.notices import NoticeSettings, Told, notice
 from rookery.distribution.queue.progress import Act, Progress
 from rookery.distribution.queue.schedule import SCHEDULE, Schedule
-from rookery.distribution.queue.sorting import HOPS, Resolve, sort
+from rookery.distribution.queue.sorting import HOPS, Sorted, sort
 from rookery.distribution.spool.ids import message_number
 from rookery.distribution.spool.spool import WHOLE, Spool
 from rookery.distribution.spool.tidy import tidy
@@ -44,6 +45,8 @@ LONGEST_SLEEP = 60.0  # seconds: the wall clock may be stepped meanwhile
 TROUBLE_SLEEP = 2.0  # seconds before the spool is asked again after it failed
 NEVER_FORGET = 1 << 62  # above every message number
 
+T = TypeVar("T")
+
 Forget = Callable[[str], Awaitable[None]]
 
 
@@ -65,6 +68,12 @@ class QueueSettings:
     grace: float = 10.0
 
 
+class Directory(Protocol):
+    def ask(self, look: Callable[[Resolver], T]) -> T | Awaitable[T]:
+        """What `look` finds; to be waited for only when it is not in memory, and the database is on a server."""
+        ...
+
+
 class Queue:
     """`start` it once the spool and the LMTP side are open; `stop` it before they close.
 
@@ -76,7 +85,7 @@ class Queue:
         spool: Spool,
         local: Delivery,
         remote: RemoteDelivery,
-        resolve: Resolve,
+        directory: Directory,
         *,
         clock: Clock,
         dice: random.Random,
@@ -88,7 +97,7 @@ class Queue:
         self.counters: Counter[str] = Counter()  # fates since the start, by name; notices too
         self._local = local
         self._remote = remote
-        self._resolve = resolve
+        self._directory = directory
         self._clock = clock
         self._dice = dice
         self._forget = forget
@@ -97,6 +106,7 @@ class Queue:
         self._stopping = False
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._sorting: set[asyncio.Future[Sorted]] = set()  # messages whose recipients are looked up
         self._forgetting = 0  # messages with lower numbers wait until the mailboxes have forgotten older ids
         self._held_back: list[Claimed] = []
 
@@ -113,7 +123,9 @@ class Queue:
         self.spool.detach()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for looking in self._sorting:
+            looking.cancel()
+        await asyncio.gather(*self._tasks, *self._sorting, return_exceptions=True)
         await asyncio.gather(self._local.close(), self._remote.close(self.settings.grace))
 
     async def _run(self) -> None:
@@ -175,7 +187,20 @@ class Queue:
             self._held_back.append(claimed)
             return
         self._in_flight += len(claimed.recipients)
-        found = sort(claimed, self._resolve, self.settings.hops)
+        found = self._directory.ask(lambda directory: sort(claimed, directory.resolve, self.settings.hops))
+        if isinstance(found, Sorted):
+            self._deliver(claimed, found)
+            return
+        looking = asyncio.ensure_future(found)
+        self._sorting.add(looking)
+        looking.add_done_callback(partial(self._looked_up, claimed))
+
+    def _looked_up(self, claimed: Claimed, looking: asyncio.Future[Sorted]) -> None:
+        self._sorting.discard(looking)
+        if not looking.cancelled():
+            self._deliver(claimed, looking.result())
+
+    def _deliver(self, claimed: Claimed, found: Sorted) -> None:
         progress = Progress(claimed.envelope, bool(found.local) + len(found.remote))
         for recipient, result in found.judged:
             progress.add(recipient, self._fate(claimed.envelope, recipient, result, State.DELIVERED))

@@ -16,6 +16,7 @@ from rookery.base.ids import account_from_text, account_text
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
+    from rookery.distribution.directory.directory import Directory
     from rookery.distribution.directory.values import AccountRecord, Secret
     from rookery.management.parts import Parts
 
@@ -70,8 +71,8 @@ class ImportRefusal(msgspec.Struct, frozen=True):
     what: str
 
 
-def _row(parts: "Parts", record: "AccountRecord") -> AccountRow:
-    pool = parts.directory.pool_of(record)
+def _row(parts: "Parts", record: "AccountRecord", directory: "Directory | None" = None) -> AccountRow:
+    pool = (directory or parts.directory).pool_of(record)
     return AccountRow(
         record.address,
         account_text(record.account),
@@ -173,13 +174,15 @@ async def import_accounts(parts: "Parts", lines: Sequence[ImportLine]) -> list[I
 
 @operation("account.list")
 async def list_accounts(parts: "Parts", domain: str | None = None) -> list[AccountRow]:
-    return [_row(parts, record) for record in parts.directory.accounts(domain)]
+    return await parts.directory.find(
+        lambda directory: [_row(parts, record, directory) for record in directory.accounts(domain)]
+    )
 
 
 @operation("account.show")
 async def show_account(parts: "Parts", address: str) -> AccountView:
     record = _need(parts, address)
-    last = parts.directory.last_login(record.account)
+    last = await parts.directory.find(lambda directory: directory.last_login(record.account))
     usage = await parts.usage(record.account) if parts.directory.elsewhere(record.account) is None else None
     row = _row(parts, record)
     return AccountView(
@@ -289,18 +292,20 @@ async def make_missing(parts: "Parts") -> None:
     """Accounts that the directory learned of just before the node died, and the store did not."""
     from rookery.distribution.directory.values import Kind, Verb
 
-    last = parts.directory.last_change()
-    for change in parts.directory.changes(max(0, last - RECENT_CHANGES), RECENT_CHANGES):
-        if change.kind is Kind.ACCOUNT and change.verb is Verb.CREATED:
-            record = parts.directory.account_by_id(account_from_text(change.object))
-            if record is not None:
-                await _make_store(parts, record)
+    def look(directory: "Directory") -> "list[AccountRecord | None]":
+        changes = directory.changes(max(0, directory.last_change() - RECENT_CHANGES), RECENT_CHANGES)
+        made = [change.object for change in changes if change.kind is Kind.ACCOUNT and change.verb is Verb.CREATED]
+        return [directory.account_by_id(account_from_text(account)) for account in made]
+
+    for record in await parts.directory.find(look):
+        if record is not None:
+            await _make_store(parts, record)
     parts.incomplete = False
 
 
 async def purge_expired(parts: "Parts") -> int:
     """Remove the accounts of this pool whose time is over; returns how many there were."""
-    expired = parts.directory.expired_accounts()
+    expired = await parts.directory.find(lambda directory: directory.expired_accounts())
     for record in expired:
         await purge(parts, record)
     return len(expired)

@@ -44,12 +44,12 @@ async def add_alias(parts: "Parts", address: str, targets: list[str]) -> AliasVi
 
 @operation("alias.list")
 async def list_aliases(parts: "Parts", domain: str | None = None) -> list[AliasView]:
-    return [_alias(alias) for alias in parts.directory.aliases(domain)]
+    return await parts.directory.find(lambda directory: [_alias(alias) for alias in directory.aliases(domain)])
 
 
 @operation("alias.show")
 async def show_alias(parts: "Parts", address: str) -> AliasView:
-    found = parts.directory.alias(address)
+    found = await parts.directory.find(lambda directory: directory.alias(address))
     if found is None:
         raise RookeryError(Cause.NOT_FOUND, f"there is no alias {address[:320]}; see `rookery alias list`")
     return _alias(found)
@@ -81,12 +81,12 @@ async def add_group(parts: "Parts", address: str, members: list[str], name: str 
 
 @operation("group.list")
 async def list_groups(parts: "Parts", domain: str | None = None) -> list[GroupView]:
-    return [_group(group) for group in parts.directory.groups(domain)]
+    return await parts.directory.find(lambda directory: [_group(group) for group in directory.groups(domain)])
 
 
 @operation("group.show")
 async def show_group(parts: "Parts", address: str) -> GroupView:
-    found = parts.directory.group(address)
+    found = await parts.directory.find(lambda directory: directory.group(address))
     if found is None:
         raise RookeryError(Cause.NOT_FOUND, f"there is no group {address[:320]}; see `rookery group list`")
     return _group(found)

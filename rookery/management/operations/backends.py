@@ -46,7 +46,7 @@ class HostView(msgspec.Struct, frozen=True):
 @operation("backend.list", running=True)
 async def list_backends(parts: "Parts") -> list[BackendView]:
     """Those that live."""
-    held = parts.directory.accounts_of_pools()[parts.directory.here]
+    held = (await parts.directory.find(lambda view: view.accounts_of_pools()))[parts.directory.here]
     return [
         BackendView(
             one.backend, parts.config.store.pool, one.address, one.incarnation, one.draining, one.silence,
@@ -85,8 +85,12 @@ async def account_host(parts: "Parts", address: str) -> HostView:
     pool = parts.config.store.pool
     if not parts.config.store.database:
         return HostView(record.address, name, pool, parts.backend, 0, 0)
-    with parts.store.read() as reader:
-        found = read_host(reader, record.account)
+
+    def read() -> tuple[str, int, int] | None:
+        with parts.store.read() as reader:
+            return read_host(reader, record.account)
+
+    found = await parts.store.away(read)
     if found is None:
         raise RookeryError(Cause.NOT_FOUND, f"{address} is in the directory, and has no mailbox in pool {pool}")
     return HostView(record.address, name, pool, *found)

@@ -7,6 +7,7 @@ import msgspec
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
+    from rookery.distribution.directory.directory import Directory
     from rookery.distribution.directory.values import Domain
     from rookery.management.parts import Parts
 
@@ -22,12 +23,12 @@ class DomainView(msgspec.Struct, frozen=True):
     pool: str
 
 
-def _view(parts: "Parts", domain: "Domain") -> DomainView:
-    pools = {pool.id: pool.name for pool in parts.directory.pools()} if domain.pool else {}
+def _view(directory: "Directory", domain: "Domain") -> DomainView:
+    pools = {pool.id: pool.name for pool in directory.pools()} if domain.pool else {}
     return DomainView(
         domain.name,
         list(domain.aliases),
-        parts.directory.count_accounts(domain.name),
+        directory.count_accounts(domain.name),
         domain.created,
         pools.get(domain.pool, ""),
     )
@@ -36,22 +37,26 @@ def _view(parts: "Parts", domain: "Domain") -> DomainView:
 @operation("domain.add")
 async def add_domain(parts: "Parts", name: str) -> DomainView:
     """Raises INVALID, EXISTS."""
-    return _view(parts, await parts.administration.add_domain(name))
+    made = await parts.administration.add_domain(name)
+    return await parts.directory.find(lambda directory: _view(directory, made))
 
 
 @operation("domain.list")
 async def list_domains(parts: "Parts") -> list[DomainView]:
-    return [_view(parts, domain) for domain in parts.directory.domains()]
+    return await parts.directory.find(lambda directory: [_view(directory, domain) for domain in directory.domains()])
 
 
 @operation("domain.show")
 async def show_domain(parts: "Parts", name: str) -> DomainView:
     from rookery.distribution.directory.rules import no_domain, refused
 
-    found = parts.directory.domain(name)
-    if found is None:
-        raise refused(no_domain(name))
-    return _view(parts, found)
+    def look(directory: "Directory") -> DomainView:
+        found = directory.domain(name)
+        if found is None:
+            raise refused(no_domain(name))
+        return _view(directory, found)
+
+    return await parts.directory.find(look)
 
 
 @operation("domain.change")
@@ -75,7 +80,8 @@ async def change_domain(
 @operation("domain.rename")
 async def rename_domain(parts: "Parts", name: str, new: str) -> DomainView:
     """Every address of the domain follows; mail and UIDs stay."""
-    return _view(parts, await parts.administration.rename_domain(name, new))
+    renamed = await parts.administration.rename_domain(name, new)
+    return await parts.directory.find(lambda directory: _view(directory, renamed))
 
 
 @operation("domain.remove")

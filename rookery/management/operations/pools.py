@@ -65,19 +65,20 @@ async def _view(parts: "Parts", pool: "Pool", accounts: int) -> PoolView:
 @operation("pool.list")
 async def list_pools(parts: "Parts") -> list[PoolView]:
     """The first one has every account that was made before there were several."""
-    counts = parts.directory.accounts_of_pools()
-    return [await _view(parts, pool, counts[pool.id]) for pool in parts.directory.pools()]
+    pools, counts = await parts.directory.find(lambda directory: (directory.pools(), directory.accounts_of_pools()))
+    return [await _view(parts, pool, counts[pool.id]) for pool in pools]
 
 
 @operation("pool.show")
 async def show_pool(parts: "Parts", name: str) -> PoolDetails:
     """Raises RookeryError NOT_FOUND."""
     pool = parts.pools.need(name)
-    view = await _view(parts, pool, parts.directory.accounts_of_pools()[pool.id])
+    counts, domains = await parts.directory.find(lambda view: (view.accounts_of_pools(), [*view.domains()]))
+    view = await _view(parts, pool, counts[pool.id])
     return PoolDetails(
         **msgspec.structs.asdict(view),
         registered=[PoolBackendView(one.backend, one.address, one.lmtp) for one in pool.backends],
-        domains=[domain.name for domain in parts.directory.domains() if domain.pool == pool.id],
+        domains=[domain.name for domain in domains if domain.pool == pool.id],
     )
 
 

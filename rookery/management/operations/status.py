@@ -75,23 +75,26 @@ async def status(parts: "Parts") -> Status:
     from rookery import __version__
 
     running = parts.running
+    domains, accounts = await parts.directory.find(lambda view: (sum(1 for _ in view.domains()), view.count_accounts()))
     return Status(
         version=__version__,
         site=str(parts.site.folder),
         backend=parts.backend,
-        hosted=hosted_here(parts),
+        hosted=await hosted_here(parts),
         running=running is not None,
         started=int(running.started) if running else 0,
-        domains=sum(1 for _ in parts.directory.domains()),
-        accounts=parts.directory.count_accounts(),
+        domains=domains,
+        accounts=accounts,
         connections=dict(running.connections()) if running else {},
         queue=await queue_figures(parts),
     )
 
 
-def hosted_here(parts: "Parts") -> int:
+async def hosted_here(parts: "Parts") -> int:
     """Accounts: all of them in a static pool, which has one backend."""
-    return len(parts.placement.hosted()) if parts.config.store.database else parts.directory.count_accounts()
+    if parts.config.store.database:
+        return len(parts.placement.hosted())
+    return await parts.directory.find(lambda directory: directory.count_accounts())
 
 
 @operation("health", running=True)
@@ -108,7 +111,7 @@ async def health(parts: "Parts") -> Health:
     problems = [problem for problem in found if problem]
     if parts.store.upkeep.full:
         problems.append("the disk of the store is full")
-    parts.directory.last_change()
+    await parts.directory.find(lambda directory: directory.last_change())
     tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
     return Health(not problems, problems, [str(problem) for problem in tls])
 

@@ -14,8 +14,9 @@ from rookery.base.ids import AccountId, system_random
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import Plain
 from rookery.net.memory import MemoryStream, memory_pipe
 from rookery.net.stream import Peer

@@ -18,8 +18,9 @@ from rookery.base.numberset import NumberSet
 from rookery.distribution.auth.authenticator import Authenticator, AuthSettings
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.administration import Administration
-from rookery.distribution.directory.directory import Directory, DirectorySettings
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import Plain
 from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.distribution.spool.opening import open_spool
