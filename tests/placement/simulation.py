@@ -57,6 +57,13 @@ class World:
             if row.ended or row.timeline != self.pool.timeline:
                 self.ended.setdefault(row.incarnation, self.now)
 
+    def pause(self, seconds: float) -> None:
+        """Of the database. Who was rightly taken for dead before may be told so after it: no beat came between."""
+        self.paused_until = max(self.paused_until, self.now + seconds)
+        for machine in self.machines:
+            if machine.ill_until >= self.now:
+                machine.ill(seconds)
+
     def machine(self, name: str) -> "Machine":
         return next(machine for machine in self.machines if machine.name == name)
 

@@ -37,7 +37,7 @@ def _fault(world: World, random: Random) -> None:
     if kind == "part":
         world.aside(_part(world, machine, other, seconds))
     elif kind == "pause":
-        world.paused_until = max(world.paused_until, until)
+        world.pause(seconds)
     elif kind == "promote":
         world.pool.timeline = f"one/{world.now}"
         world.note()
