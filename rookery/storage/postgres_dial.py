@@ -156,6 +156,8 @@ class Dial:
                             break
                         return False
                     status = _status(connection, transaction, pid)
+                    if status == "committed" and not _replicated(connection, until - self._clock.monotonic()):
+                        break
                 finally:
                     close(connection)
                 if status in ("committed", "aborted"):
@@ -170,6 +172,20 @@ def _status(connection: Connection, transaction: str, pid: int) -> str:
         (pid, transaction),
     )
     return str(last_row(connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction,)))[0])
+
+
+def _replicated(connection: Connection, seconds: float) -> bool:
+    """A session that is ended while its commit waits for the synchronous standby leaves it committed here, and perhaps
+    nowhere else. A commit of ours, behind it in the log, waits for both.
+    """
+    connection.patience = max(seconds, PAUSE)
+    try:
+        connection.execute("SELECT pg_logical_emit_message(true, 'rookery', '')")
+    except psycopg.Error:
+        if connection.impatient:
+            return False
+        raise
+    return True
 
 
 def _may_be_committed(connection: Connection, transaction: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause
+from rookery.storage import postgres_dial
 from rookery.storage.engine import EngineFailed, OutcomeUnknown
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
@@ -151,6 +153,39 @@ def test_a_transaction_that_no_disk_has_seen_is_certainly_lost(
     assert not isinstance(caught.value, OutcomeUnknown)
     assert database.doubts == 0
     database.close()
+
+
+@pytest.mark.parametrize("comes", [False, True])
+def test_a_commit_that_no_standby_has_is_not_acknowledged(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, comes: bool
+) -> None:
+    """Its session is ended while it waits for a synchronous standby: it is there, and a fail-over would lose it."""
+    monkeypatch.setattr(postgres_dial, "OUTCOME", 60.0 if comes else 1.0)
+    database = PostgresDatabase(server.uri, TABLES, f"standby_{comes}".lower())
+    _wait_for_standby(server, "nobody")
+    threading.Thread(target=_end_whoever_waits, args=(server, comes), daemon=True).start()
+    expected = contextlib.nullcontext() if comes else pytest.raises(OutcomeUnknown)
+    with expected:
+        _add(database, 1)
+    _wait_for_standby(server, "")
+    assert database.doubts == (0 if comes else 1)
+    assert _items(database) == [1]
+    database.close()
+
+
+def _wait_for_standby(server: PostgresServer, name: str) -> None:
+    server.run(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+    server.run("SELECT pg_reload_conf()")
+    wait_until(lambda: server.run("SHOW synchronous_standby_names") == [(name,)], "the new setting")
+
+
+def _end_whoever_waits(server: PostgresServer, comes: bool) -> None:
+    """And then the next one may go on, as if the standby had come."""
+    waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    wait_until(lambda: server.run(f"SELECT pg_terminate_backend(pid, 5000) {waiting}"), "the commit to wait")
+    if comes:
+        wait_until(lambda: server.run(f"SELECT 1 {waiting}"), "the question to wait")
+        _wait_for_standby(server, "")
 
 
 def test_sessions_that_the_server_ended_while_idle_are_not_noticed(fresh_postgres: Postgres) -> None:
