@@ -23,6 +23,7 @@ from rookery.management.operations.init import initialise, pool_settings
 from rookery.management.site import Site, open_site
 from rookery.storage.gate import Gate
 from tests import postgres as server
+from tests.journeys.waiting import wait_until
 from tests.management.pooler import pooler
 from tests.postgres import Postgres
 
@@ -86,6 +87,22 @@ def test_a_pool_is_made_and_joined(database: str, tmp_path: Path) -> None:
 def test_what_a_server_says_of_itself(postgres: str, options: str, expected: str, warning: bool) -> None:
     found = [one for one in examine(make_conninfo(postgres, options=options)) if expected in one.found]
     assert [one.warning for one in found] == [warning]
+
+
+@pytest.mark.postgres
+def test_commits_that_wait_for_a_standby_that_is_not_there(fresh_postgres: Postgres) -> None:
+    def wait_for(name: str) -> None:
+        fresh_postgres.run(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+        fresh_postgres.run("SELECT pg_reload_conf()")
+        wait_until(lambda: fresh_postgres.run("SHOW synchronous_standby_names") == [(name,)], "the new setting")
+
+    wait_for("pg2")
+    try:
+        (found,) = examine(fresh_postgres.uri)
+    finally:
+        wait_for("")
+    assert found.found == "every commit waits: synchronous_standby_names = pg2, none is connected"
+    assert found.warning
 
 
 @pytest.mark.postgres

@@ -48,11 +48,12 @@ def _connected(conninfo: str) -> Connection:
 def _facts(connection: Connection) -> Iterator[Finding]:
     columns = ", ".join(f"current_setting('{name}')" for name in ASKED)
     row = connection.execute(
-        f"SELECT {columns}, pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE')".encode()
+        f"SELECT {columns}, pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE'),"
+        " (SELECT count(*) FROM pg_stat_replication)".encode()
     ).fetchone()
     assert row is not None
     facts = dict(zip(ASKED, map(str, row), strict=False))
-    standby, may_create = row[len(ASKED) :]
+    standby, may_create, standbys = row[len(ASKED) :]
     if int(facts["server_version_num"]) < OLDEST:
         yield Finding(f"PostgreSQL {facts['server_version']}", "15 or newer")
     if standby:
@@ -73,6 +74,12 @@ def _facts(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             "no synchronous standby (synchronous_standby_names is empty)",
             "one: without it a fail-over may lose the last mail that was acknowledged",
+            warning=True,
+        )
+    if not standby and facts["synchronous_standby_names"] and not standbys:
+        yield Finding(
+            f"every commit waits: synchronous_standby_names = {facts['synchronous_standby_names']}, none is connected",
+            "a standby of that name, or none to wait for",
             warning=True,
         )
 
