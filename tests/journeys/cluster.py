@@ -90,19 +90,21 @@ class PostgresServer:
 class Cluster(RunningSite):
     """The site. Accounts are user0@example.test and so on; `passwords` has them all."""
 
-    def __init__(self, folder: Path, database: PostgresServer) -> None:
+    def __init__(self, folder: Path, database: PostgresServer, uri: str = "") -> None:
+        """`uri`: another way to the database."""
         super().__init__(folder)
         self.database = database
+        self._uri = uri or database.uri
         self.names = {address: name for name, address in BACKENDS.items()}
 
-    def set_up(self, accounts: int) -> None:
-        """Made, started, with its accounts."""
+    def set_up(self, accounts: int, **settings: str) -> None:
+        """Made, started, with its accounts. `settings`: as of `configure`."""
         self.init()
-        database = f'"{self.database.uri}"'
+        database = f'"{self._uri}"'
         backends = ", ".join(f'{name} = "{address}"' for name, address in BACKENDS.items())
         self.configure(
             store__database=database, directory__database=database, queue__database=database,
-            store__backends=f"{{ {backends} }}", queue__retry='["1s"]', limits__before_login="100",
+            store__backends=f"{{ {backends} }}", queue__retry='["1s"]', limits__before_login="100", **settings,
         )  # fmt: skip
         self.start()
         self.rookery("domain", "add", self.domain)
@@ -199,11 +201,15 @@ class Cluster(RunningSite):
             return True
         return False
 
-    def wait_until_steady(self) -> None:
-        """Every backend serves, every account opens, nothing waits in the queue."""
+    def wait_until_served(self) -> None:
+        """Every backend greets."""
         wait_until(lambda: len(self.backends()) == len(BACKENDS), "all backends", STEADY_TIME)
         for name in BACKENDS:
             wait_until(lambda at=name: self._greets(at), f"backend {name} to serve", STEADY_TIME)  # type: ignore[misc]
+
+    def wait_until_steady(self) -> None:
+        """Every backend serves, every account opens, nothing waits in the queue."""
+        self.wait_until_served()
         for account in self.passwords:
             for name in BACKENDS:
                 client, _ = self.log_in(account, name, *BACKENDS)
@@ -224,12 +230,12 @@ def running_server() -> Iterator[PostgresServer]:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path, accounts: int) -> Iterator[Cluster]:
+def running_cluster(folder: Path, accounts: int, **settings: str) -> Iterator[Cluster]:
     """Everything it started has ended when it returns."""
     with running_server() as database:
         cluster = Cluster(folder, database)
         try:
-            cluster.set_up(accounts)
+            cluster.set_up(accounts, **settings)
             yield cluster
         finally:
             cluster.kill()

@@ -4,7 +4,7 @@ import re
 import socket
 from dataclasses import dataclass, field
 
-_LITERAL = re.compile(rb"\{(\d+)\}\r\n$")
+LITERAL = re.compile(rb"\{(\d+)\}\r\n$")
 
 
 class Refused(Exception):
@@ -95,10 +95,23 @@ class Client:
             if not line.endswith(b"\n"):
                 raise EOFError(f"the server closed the connection: {self.bye!r}")
             whole += line
-            found = _LITERAL.search(line)
+            found = LITERAL.search(line)
             if not found:
                 break
             whole += self._file.read(int(found[1]))
         if whole.startswith(b"* BYE"):
             self.bye = whole
         return whole
+
+
+def append(client: Client, mark: str) -> int:
+    """A message with that subject to INBOX; returns its UID."""
+    answer = client.ask("APPEND INBOX", f"Subject: {mark}\r\n\r\n{mark}\r\n".encode())
+    return answer.numbers("APPENDUID")[1][0]
+
+
+def marks(client: Client, mark: str) -> int:
+    """How many messages of INBOX have that subject."""
+    client.ask("SELECT INBOX")
+    lines = client.ask("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])").lines
+    return sum(bool(re.search(rf"Subject: {re.escape(mark)}\r\n".encode(), line)) for line in lines)

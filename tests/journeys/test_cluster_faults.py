@@ -8,12 +8,13 @@ import re
 import smtplib
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pytest
 
 from tests.journeys.cluster import BACKENDS, Cluster, running_cluster
-from tests.journeys.imap import Client, Refused
+from tests.journeys.imap import Client, Refused, append, marks
 from tests.journeys.waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -38,19 +39,6 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     shared_cluster.wait_until_steady()
 
 
-def _append(client: Client, mark: str) -> int:
-    """Returns the UID."""
-    answer = client.ask("APPEND INBOX", f"Subject: {mark}\r\n\r\n{mark}\r\n".encode())
-    return answer.numbers("APPENDUID")[1][0]
-
-
-def _marks(client: Client, mark: str) -> int:
-    """How many messages of INBOX have that subject."""
-    client.ask("SELECT INBOX")
-    lines = client.ask("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])").lines
-    return sum(bool(re.search(rf"Subject: {re.escape(mark)}\r\n".encode(), line)) for line in lines)
-
-
 def _others(name: str) -> list[str]:
     return [other for other in BACKENDS if other != name]
 
@@ -72,13 +60,13 @@ def test_killed_host(cluster: Cluster) -> None:
     times = []
     for number in range(KILLS):
         client, host = cluster.log_in(account)
-        _append(client, f"killed-{number}")
+        append(client, f"killed-{number}")
         began = time.monotonic()
         cluster.backend(host).kill()
         again, there = cluster.log_in(account, *_others(host), within=TAKEN_OVER)
         times.append(time.monotonic() - began)
         assert there != host
-        assert _marks(again, f"killed-{number}") == 1
+        assert marks(again, f"killed-{number}") == 1
         again.close()
         client.close()
         cluster.wait_until_steady()
@@ -89,7 +77,7 @@ def _frozen(cluster: Cluster, seconds: float) -> None:
     account = "user1@example.test"
     zombie, host = cluster.log_in(account)
     reading, _ = cluster.log_in(account, host)
-    _append(zombie, "before")
+    append(zombie, "before")
     reading.ask("SELECT INBOX")
     process = cluster.backend(host)
     began = time.monotonic()
@@ -98,7 +86,7 @@ def _frozen(cluster: Cluster, seconds: float) -> None:
         client, there = cluster.log_in(account, *_others(host), within=TAKEN_OVER)
         print(f"SIGSTOP to login elsewhere: {time.monotonic() - began:.2f} s")
         assert there != host
-        uid = _append(client, "meanwhile")
+        uid = append(client, "meanwhile")
         zombie.send("APPEND INBOX", b"Subject: zombie\r\n\r\nx\r\n")  # waits in its socket, and is read when it wakes
         reading.send("UID FETCH 1:* (FLAGS)")
         time.sleep(max(0.0, began + seconds - time.monotonic()))  # the very fault
@@ -108,8 +96,8 @@ def _frozen(cluster: Cluster, seconds: float) -> None:
         said = one.rest()
         assert re.fullmatch(rb"\* BYE \[UNAVAILABLE\][^\r\n]*\r\n", said), said
         one.close()
-    assert _append(client, "after") > uid
-    assert [_marks(client, mark) for mark in ("before", "meanwhile", "zombie", "after")] == [1, 1, 0, 1]
+    assert append(client, "after") > uid
+    assert [marks(client, mark) for mark in ("before", "meanwhile", "zombie", "after")] == [1, 1, 0, 1]
     client.close()
 
 
@@ -134,7 +122,7 @@ def test_one_backend_left(cluster: Cluster, survivor: str) -> None:
         for account in cluster.passwords:
             client, there = cluster.log_in(account, survivor, within=TAKEN_OVER)
             assert there == survivor
-            _append(client, f"{account} at {survivor}")
+            append(client, f"{account} at {survivor}")
             client.close()
         print(f"all but {survivor} killed: {ACCOUNTS} accounts open there after {time.monotonic() - began:.2f} s")
 
@@ -160,7 +148,7 @@ def _recovers(cluster: Cluster, account: str, mark: str) -> float:
     def written() -> bool:
         client, _ = cluster.log_in(account)
         with contextlib.suppress(Refused, *LOST):
-            _append(client, mark)
+            append(client, mark)
             return True
         return False
 
@@ -172,71 +160,84 @@ def test_database_restarted(cluster: Cluster) -> None:
     """As after its crash; nobody starts anything again."""
     account = "user2@example.test"
     client, _ = cluster.log_in(account)
-    _append(client, "acknowledged")
+    append(client, "acknowledged")
     processes = cluster.backends()
     cluster.database.restart()
     print(f"PostgreSQL restarted: writes again after {_recovers(cluster, account, 'afterwards'):.2f} s")
     client.close()
     client, _ = cluster.log_in(account)
-    assert _marks(client, "acknowledged") == 1
+    assert marks(client, "acknowledged") == 1
     client.close()
     assert cluster.backends() == processes, "a backend died of it"
 
 
 def test_database_away(cluster: Cluster) -> None:
     """Nobody answers there: writes are refused or sessions end, mail is deferred; then everything is as before."""
-    account = "user4@example.test"
-    client, host = cluster.log_in(account)
-    reading, _ = cluster.log_in(account, host)
-    _append(client, "acknowledged")
-    reading.ask("SELECT INBOX")
-    processes = cluster.backends()
-    cluster.database.stop()
-    try:
-        said = [_unused(client, "APPEND INBOX", b"Subject: away\r\n\r\nx\r\n"), _read(reading)]
-        codes = [_deliver(cluster, name, account, "away") for name in BACKENDS]
-    finally:
-        cluster.database.start()
-    print(f"PostgreSQL away: a write {said[0]!r}, a read {said[1]!r}, SMTP {codes}")
-    assert "UNAVAILABLE" in said[0], said
-    assert all(400 <= code < 500 for code in codes), codes
-    print(f"writes again after {_recovers(cluster, account, 'afterwards'):.2f} s")
-    for one in (client, reading):
-        one.close()
-    client, _ = cluster.log_in(account)
-    assert [_marks(client, mark) for mark in ("acknowledged", "away")] == [1, 0]
-    client.close()
-    assert cluster.backends() == processes, "a backend died of it"
+    with _without_database(cluster, "user4@example.test", "away") as said:
+        cluster.database.stop()
+        try:
+            said.ask()
+        finally:
+            cluster.database.start()
+    assert "UNAVAILABLE" in said.writing, said
+    assert all(400 <= code < 500 for code in said.codes), said
+    assert said.found == (1, 0, 0)
 
 
 def test_database_paused(cluster: Cluster) -> None:
     """No write is acknowledged, no session left without an end, no mail lost; then everything is as before."""
-    account = "user3@example.test"
+    with _without_database(cluster, "user3@example.test", "paused") as said:
+        cluster.database.pause()
+        began = time.monotonic()
+        try:
+            said.ask()
+            time.sleep(max(0.0, began + PAUSED - time.monotonic()))  # the very fault
+        finally:
+            cluster.database.go_on()
+    assert not any(code >= 500 for code in said.codes), said
+    acknowledged, tried, mailed = said.found
+    assert acknowledged == 1
+    assert tried <= 1
+    assert said.codes.count(250) <= mailed <= len(BACKENDS)
+
+
+@dataclass
+class _Said:
+    """What came of a write, a read and mail (the codes of SMTP) while the database was away, and in the end, how often
+    the mailbox has the message acknowledged before it, the one that was refused, and the mail.
+    """
+
+    ask: Callable[[], None]
+    writing: str = ""
+    reading: str = ""
+    codes: list[int] = field(default_factory=list)
+    found: tuple[int, int, int] = (0, 0, 0)
+
+
+@contextlib.contextmanager
+def _without_database(cluster: Cluster, account: str, what: str) -> Iterator[_Said]:
+    """Two sessions at the host, asked meanwhile; then everything recovers, and no process has died of it."""
     writing, host = cluster.log_in(account)
     reading, _ = cluster.log_in(account, host)
-    _append(writing, "acknowledged")
+    append(writing, "acknowledged")
     reading.ask("SELECT INBOX")
     processes = cluster.backends()
-    accepted = 0
-    cluster.database.pause()
-    began = time.monotonic()
-    try:
-        said = [_unused(writing, "APPEND INBOX", b"Subject: paused\r\n\r\nx\r\n"), _read(reading)]
-        codes = [_deliver(cluster, name, account, "mail") for name in BACKENDS]
-        accepted = codes.count(250)
-        time.sleep(max(0.0, began + PAUSED - time.monotonic()))  # the very fault
-    finally:
-        cluster.database.go_on()
-    print(f"PostgreSQL paused: a write {said[0]!r}, a read {said[1]!r}, SMTP {codes}")
-    assert not any(code >= 500 for code in codes), codes
+
+    def ask() -> None:
+        said.writing = _unused(writing, "APPEND INBOX", f"Subject: {what}\r\n\r\nx\r\n".encode())
+        said.reading = _read(reading)
+        said.codes = [_deliver(cluster, name, account, f"mail while {what}") for name in BACKENDS]
+
+    said = _Said(ask)
+    yield said
+    print(f"PostgreSQL {what}: a write {said.writing!r}, a read {said.reading!r}, SMTP {said.codes}")
     print(f"writes again after {_recovers(cluster, account, 'afterwards'):.2f} s")
     for one in (writing, reading):
         one.close()
     cluster.wait_until_steady()
     client, _ = cluster.log_in(account)
-    assert _marks(client, "acknowledged") == 1
-    assert _marks(client, "paused") <= 1
-    assert accepted <= _marks(client, "mail") <= len(BACKENDS)
+    acknowledged, tried, mailed = (marks(client, mark) for mark in ("acknowledged", what, f"mail while {what}"))
+    said.found = acknowledged, tried, mailed
     client.close()
     assert cluster.backends() == processes, "a backend died of it"
 
@@ -255,7 +256,7 @@ def test_cold_start(cluster: Cluster) -> None:
     """Everything ends at once, the database too; started again, every account opens with all that was acknowledged."""
     for account in cluster.passwords:
         client, _ = cluster.log_in(account)
-        _append(client, "cold")
+        append(client, "cold")
         client.close()
     cluster.database.stop()
     cluster.kill()
@@ -264,6 +265,6 @@ def test_cold_start(cluster: Cluster) -> None:
     cluster.start()
     for account in cluster.passwords:
         client, _ = cluster.log_in(account)
-        assert _marks(client, "cold") == 1
+        assert marks(client, "cold") == 1
         client.close()
     print(f"cold start: {ACCOUNTS} accounts open after {time.monotonic() - began:.2f} s")
