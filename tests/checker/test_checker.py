@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.journey, pytest.mark.postgres]
 
 ACCOUNTS = 4
 SENDERS = 2  # of each kind
-SECONDS = 90.0
+SECONDS = 120.0
 SOAK_SECONDS = 900.0
 STOPPING = 30.0  # seconds until a client has noticed that it is to stop
 SHOWN = 20  # violations
