@@ -25,9 +25,10 @@ from rookery.storage.blobs import BLOB_TABLE, BlobStore
 from rookery.storage.engine import Transaction
 from rookery.storage.files import DiskFiles
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Plain, Rule
 from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
-from rookery.storage.writer import Plain, Rule, Writer
+from rookery.storage.writer import Writer
 
 CLIENTS = 50
 BODY = b"x" * 4096

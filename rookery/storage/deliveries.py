@@ -11,10 +11,11 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import BlobId, RandomBytes, new_blob_id
 from rookery.storage.append import Append, AppendItem
 from rookery.storage.fence import NOT_HERE, Hosting
+from rookery.storage.group_commit import Rule
 from rookery.storage.staging import Staged
 from rookery.storage.upkeep import Upkeep
 from rookery.storage.values import Appended
-from rookery.storage.writer import Rule, Writer
+from rookery.storage.writer import Writer
 
 
 class Deliveries:

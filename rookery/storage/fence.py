@@ -14,11 +14,11 @@ from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId, BlobId
 from rookery.storage.batch import ACCOUNT_COLUMNS, AccountRow, Batch, Item, Progress
 from rookery.storage.engine import EngineFailed, Row, Transaction, Value
+from rookery.storage.group_commit import Places, Rule
 from rookery.storage.hosting import fence
 from rookery.storage.operations import Operation
 from rookery.storage.schema import ACTIVE
 from rookery.storage.segments import Place
-from rookery.storage.writer import Places, Rule
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -28,6 +28,7 @@ from rookery.storage.fence import FencedBatching, Hosting, StaticHosting, StoreB
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.flags import SetFlags
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Rule
 from rookery.storage.mailboxes import DeleteMailbox
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.open_accounts import OpenAccounts
@@ -45,7 +46,7 @@ from rookery.storage.staging import Staged, Staging
 from rookery.storage.upkeep import Upkeep
 from rookery.storage.values import Appended, Flag
 from rookery.storage.verify import Report, verify
-from rookery.storage.writer import Rule, Writer
+from rookery.storage.writer import Writer
 
 __all__ = ["Store", "StoreSettings"]
 

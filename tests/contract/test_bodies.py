@@ -17,6 +17,7 @@ from rookery.storage.engine import Database
 from rookery.storage.files import DiskFiles
 from rookery.storage.folder_blobs import FolderBlobs
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Rule
 from rookery.storage.migrations import Migration
 from rookery.storage.object_blobs import ObjectBlobs, connect
 from rookery.storage.parted import PART, head_size
@@ -24,7 +25,7 @@ from rookery.storage.parted_blobs import MARK, PartedBlobs
 from rookery.storage.postgres_blobs import PostgresBlobs, body_tables
 from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.staging import Staged
-from rookery.storage.writer import Rule, Writer
+from rookery.storage.writer import Writer
 from tests import s3 as server
 from tests.faults.disk import FaultyDisk
 from tests.faults.driver import at_every_step

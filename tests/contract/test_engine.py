@@ -10,8 +10,9 @@ from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.storage.engine import Database, EngineFailed, KeyExists, Reader, Transaction
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Rule
 from rookery.storage.migrations import Migration
-from rookery.storage.writer import Rule, Writer
+from rookery.storage.writer import Writer
 from tests.contract.conftest import Engine
 
 TABLE = """CREATE TABLE item (

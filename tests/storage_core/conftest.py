@@ -9,10 +9,10 @@ from rookery.base.errors import Refusal
 from rookery.base.ids import BlobId
 from rookery.storage.blobs import BLOB_TABLE, BlobStore
 from rookery.storage.engine import Transaction
+from rookery.storage.group_commit import Plain, Rule
 from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.staging import Staged
-from rookery.storage.writer import Plain, Rule
 from tests.faults.disk import FaultyDisk
 
 MIGRATIONS = (Migration(1, (BLOB_TABLE, "CREATE TABLE pair (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT")),)

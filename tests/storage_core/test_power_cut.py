@@ -14,10 +14,11 @@ from rookery.storage.blobs import BLOB_TABLE, BlobStore, Place
 from rookery.storage.engine import Transaction
 from rookery.storage.files import DiskFiles
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Plain, Rule
 from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
 from rookery.storage.staging import Staged
-from rookery.storage.writer import Plain, Rule, Writer
+from rookery.storage.writer import Writer
 from tests.faults.disk import Fate, FaultyDisk
 from tests.faults.driver import at_every_step, faulty_vfs
 from tests.faults.files import FaultyFiles

@@ -16,8 +16,9 @@ from rookery.storage.blobs import BlobStore
 from rookery.storage.engine import Transaction
 from rookery.storage.files import DiskFiles
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Places, Plain, Rule
 from rookery.storage.sqlite import SqliteDatabase
-from rookery.storage.writer import Places, Plain, Rule, Writer
+from rookery.storage.writer import Writer
 from tests.faults.disk import FaultyDisk
 from tests.faults.driver import faulty_vfs
 from tests.faults.files import FaultyFiles

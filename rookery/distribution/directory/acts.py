@@ -6,7 +6,7 @@ from rookery.distribution.directory import rules_domains as domains
 from rookery.distribution.directory import rules_expansions as expansions
 from rookery.distribution.directory import rules_pools as pools
 from rookery.distribution.directory.rules import each
-from rookery.storage.writer import Rule
+from rookery.storage.group_commit import Rule
 
 ADD_DOMAIN = Rule("add-domain", each(domains.add_domain))
 RENAME_DOMAIN = Rule("rename-domain", each(domains.rename_domain))

@@ -40,7 +40,8 @@ from rookery.distribution.directory.values import (
     Resolution,
 )
 from rookery.storage.engine import Database, Reader
-from rookery.storage.writer import Rule, Writer
+from rookery.storage.group_commit import Rule
+from rookery.storage.writer import Writer
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from rookery.base.log import logger
 from rookery.distribution.spool import incarnations
 from rookery.distribution.spool.ids import MessageIds
 from rookery.storage.engine import Database, EngineFailed, Transaction
-from rookery.storage.writer import Places, Plain
+from rookery.storage.group_commit import Places, Plain
 
 AGAIN = 1.0  # seconds until it is tried again to begin anew
 log = logger("spool")

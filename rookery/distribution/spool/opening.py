@@ -12,9 +12,10 @@ from rookery.storage.blobs import BlobStore, no_space
 from rookery.storage.engine import Database
 from rookery.storage.files import DiskFiles, Files
 from rookery.storage.gate import Gate
+from rookery.storage.group_commit import Plain
 from rookery.storage.lock import FolderLock
 from rookery.storage.sqlite import SqliteDatabase
-from rookery.storage.writer import Plain, Writer
+from rookery.storage.writer import Writer
 
 
 async def open_spool(

@@ -24,9 +24,10 @@ from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelop
 from rookery.storage.blobs import LookAgain, Place
 from rookery.storage.bodies import Blobs
 from rookery.storage.engine import Database, Reader, Transaction
+from rookery.storage.group_commit import Plain, Rule
 from rookery.storage.lock import FolderLock
 from rookery.storage.staging import Staged, Staging
-from rookery.storage.writer import Plain, Rule, Writer
+from rookery.storage.writer import Writer
 
 T = TypeVar("T")
 log = logger("spool")
