@@ -13,6 +13,7 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import BlobId
 from rookery.base.log import logger
+from rookery.base.outage import Outage
 from rookery.storage.bodies import Blobs
 from rookery.storage.engine import Database, EngineFailed, OutcomeUnknown, Transaction
 from rookery.storage.gate import Gate
@@ -119,6 +120,7 @@ class GroupCommit:
         self._turn: AbstractContextManager[object] = nullcontext() if database.shared else gate.turn
         self._clock = clock
         self._since: float | None = None  # when the batch under way was begun
+        self._reopening = Outage(log, "reopen-failed", clock.monotonic)
         self._answered = 0  # statements, when `stuck` was last asked
         self._progress = 0.0  # when that number was seen to have risen
 
@@ -212,7 +214,9 @@ class GroupCommit:
                 try:
                     reopen()
                 except RookeryError as again:
-                    log.error("reopen-failed", error=str(again))
+                    self._reopening.failed(again.cause.value, what=again.what)
+                else:
+                    self._reopening.over()
 
 
 def _without_bodies(items: list[Item], refusal: Refusal) -> list[Item]:

@@ -16,7 +16,8 @@ import msgspec
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import RandomBytes
-from rookery.base.log import logger
+from rookery.base.log import Level, logger
+from rookery.base.outage import Outage
 from rookery.distribution.placement.values import INTERVAL, Peer, Pool
 from rookery.distribution.placement.watch import PROBE, Watch
 
@@ -95,6 +96,8 @@ class Heartbeat:
         self._alone = False
         self._waiting: list[asyncio.Future[None]] = []  # reads, for a beat
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beating = Outage(log, "beat-failed", around.now, Level.INFO)
+        self._registering = Outage(log, "not-registered", around.now, Level.INFO)
         self._purged = around.now()
         self._ended: list[int] = []
 
@@ -169,9 +172,10 @@ class Heartbeat:
         try:
             answer = await self._pool.beat(me.incarnation, self.draining)
         except RookeryError as error:
-            log.info("beat-failed", cause=error.cause.value, what=error.what)
+            self._beating.failed(error.cause.value, what=error.what)
             self.watch.clear()
             return
+        self._beating.over()
         if self.me is not me:
             return
         if answer.mine is None or answer.mine <= self._beat:  # the latter: the database is an earlier one
@@ -189,8 +193,9 @@ class Heartbeat:
         try:
             timeline = await self._pool.register(self.backend, self._address, incarnation, self.draining)
         except RookeryError as error:
-            log.info("not-registered", cause=error.cause.value, what=error.what)
+            self._registering.failed(error.cause.value, what=error.what)
             return
+        self._registering.over()
         self.me, self._beat = Me(incarnation, timeline), 0
         self.watch.clear()
         self._confirm(sent)
