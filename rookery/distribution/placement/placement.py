@@ -9,14 +9,16 @@ the claim is sent again: the row may name an incarnation that is over.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import islice, takewhile
 from typing import Protocol
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, RandomBytes, account_text, system_random
-from rookery.base.log import logger
+from rookery.base.log import Level, logger
+from rookery.base.outage import Outage
+from rookery.distribution.placement.handing import Handing
 from rookery.distribution.placement.heartbeat import Heartbeat, Me, Surroundings
 from rookery.distribution.placement.values import Backend, Claimed, Elsewhere, Here, Location, Nobody, Pool
 from rookery.storage.hosting import application
@@ -85,6 +87,7 @@ class Placement:
         self._asked: dict[AccountId, Waiting] = {}
         self._leaving: dict[AccountId, asyncio.Future[None]] = {}
         self._claiming = False  # a claim is on its way
+        self._claims = Outage(log, "claim-failed", around.now, Level.INFO)
         self._living = asyncio.Event()
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -227,13 +230,14 @@ class Placement:
         try:
             claimed = await self._pool.claim(me.incarnation, group, take=not self.heart.draining)
         except RookeryError as error:
-            log.info("claim-failed", cause=error.cause.value, what=error.what)
+            self._claims.failed(error.cause.value, what=error.what)
             return False
         except Exception as error:  # noqa: BLE001  an error of ours must not end all claiming; logged with its type
             log.error("claim-failed", error=type(error).__name__)
             return False
         finally:
             self._claiming = False
+        self._claims.over()
         if self.generation != generation or self.heart.me is not me:
             return True
         if not claimed.living or claimed.timeline != me.timeline:
@@ -244,7 +248,7 @@ class Placement:
     def _take_over(self, claimed: Claimed) -> bool:
         progress = False
         for account, found in claimed.found.items():
-            answer = self._successor() if isinstance(found, Nobody) else found
+            answer = self._successor(account) if isinstance(found, Nobody) else found
             if isinstance(answer, Here):
                 self._held[account] = _Held(answer.epoch, self._now())
             elif self._is_for_now(answer):
@@ -262,12 +266,13 @@ class Placement:
             return answer.cause is Cause.BUSY
         return self.heart.silent(answer.incarnation)
 
-    def _successor(self) -> Elsewhere | Refusal:
+    def _successor(self, account: AccountId) -> Elsewhere | Refusal:
         """While this backend is being drained: who is to be asked for an account that nobody hosts."""
-        for peer in self.heart.others:
-            if not peer.draining and not self.heart.silent(peer.incarnation):
-                return Elsewhere(peer.backend, peer.address, peer.incarnation)
-        return Refusal(Cause.UNAVAILABLE, "this backend is being drained, and there is no other")
+        able = [peer for peer in self.heart.others if not peer.draining and not self.heart.silent(peer.incarnation)]
+        if not able:
+            return Refusal(Cause.UNAVAILABLE, "this backend is being drained, and there is no other")
+        peer = able[account[-1] % len(able)]  # some to each
+        return Elsewhere(peer.backend, peer.address, peer.incarnation)
 
     # --- giving away -----------------------------------------------------------------------------------------------
 
@@ -314,13 +319,28 @@ class Placement:
             await self.release_idle()
 
     async def drain(self) -> None:
-        """Account by account to the others; none is claimed until `undrain`."""
+        """Account by account to the others, at their pace; none is claimed until `undrain`, which also ends this."""
         self.heart.draining = True  # the others see it with the next beat
-        while self._held or self._claiming:
-            if self._held:
-                await self.release(next(iter(self._held)))
-            else:
+        handing = Handing(self._taken, self._now, self._pause)
+        while self.heart.draining and (self._held or self._claiming):
+            account = next(iter(self._held), None)
+            if account is None:
                 await self._pause(AGAIN)
+                continue
+            in_use = self._opened is not None and self._opened.in_memory(account)
+            await self.release(account)
+            if in_use:
+                await handing.given(account)
+
+    async def _taken(self, accounts: Sequence[AccountId]) -> Collection[AccountId]:
+        """Those that others have by now; all when it cannot be found out."""
+        if self.heart.me is None:
+            return accounts
+        try:
+            claimed = await self._pool.claim(self.heart.me.incarnation, accounts, take=False)
+        except RookeryError:
+            return accounts
+        return [account for account, found in claimed.found.items() if not isinstance(found, Nobody)]
 
     def undrain(self) -> None:
         self.heart.draining = False
