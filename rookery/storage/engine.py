@@ -125,4 +125,10 @@ class Database(Protocol):
         """End what a dead or stopped node has open, for it may hold locks; that node finds its transaction lost."""
         ...
 
+    def confirm_release(self) -> None:
+        """Raises RookeryError(UNSUPPORTED) once a newer release has changed the tables, and this one may not use them
+        any more. Any thread.
+        """
+        ...
+
     def close(self) -> None: ...

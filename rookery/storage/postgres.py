@@ -2,6 +2,10 @@
 
 A commit is durable when it returns, as long as the server runs with `synchronous_commit` on. What is said on a
 connection is in postgres_statements.py, how one is made in postgres_dial.py.
+
+A newer release may bring the schema forward while an older one is at work. Write transactions of all nodes share a lock
+that the step has alone, and begin with the question which releases may use the tables: one that may not any more writes
+nothing from the step's commit on.
 """
 
 import contextlib
@@ -14,9 +18,10 @@ import psycopg
 from psycopg import sql
 
 from rookery.base.clock import Clock, SystemClock
+from rookery.base.errors import Cause
 from rookery.base.log import logger
 from rookery.storage.engine import EngineFailed, OutcomeUnknown, Transaction
-from rookery.storage.migrations import Migration, migrate
+from rookery.storage.migrations import Migration, confirmed, may_use, migrate
 from rookery.storage.postgres_dial import Connection, Dial, close, last_row, translated
 from rookery.storage.postgres_pool import ReadingPool
 from rookery.storage.postgres_statements import PostgresReader, PostgresTransaction, Schema, quoted
@@ -52,6 +57,8 @@ class PostgresDatabase:
     ) -> None:
         """Makes the schema, or brings it up to date. Raises UNSUPPORTED (a newer schema), UNAVAILABLE, BUSY."""
         self._schema = Schema(schema)
+        self._migrations = migrations
+        self._oldest_release = ""  # as the tables said last, of those that this release may use
         self.doubts = 0
         self._dial_as = functools.partial(Dial, conninfo, schema, clock=clock or SystemClock(), pause=pause)
         self.dial = self._dial_as(application)
@@ -62,17 +69,46 @@ class PostgresDatabase:
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED;"
         if one_writer:
             begin += f" SELECT pg_advisory_xact_lock(hashtext({sql.quote(f'rookery writer {schema}')}));"
-        self._begin_text = (begin + " SELECT pg_current_xact_id()::text").encode()
+        number = " SELECT pg_current_xact_id()::text"
+        self._begin_step = f"{begin}{number}, ''".encode()
+        if migrations:
+            begin += f" SELECT pg_advisory_xact_lock_shared(hashtext({sql.quote(self._lock)}));"
+            self._begin_text = f"{begin}{number}, (SELECT oldest_release FROM schema_version)".encode()
+        else:
+            self._begin_text = self._begin_step
         try:
-            with self.write() as tx:
-                tx.rows(f"SET LOCAL lock_timeout = '{MIGRATING}'")
-                tx.row("SELECT pg_advisory_xact_lock(hashtext(?))", f"rookery {schema}")  # one migrates, others wait
-                tx.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-                if migrations:
-                    migrate(tx, schema, migrations)
+            if not self._is_up_to_date():
+                self._bring_forward()
         except BaseException:
             self.close()
             raise
+
+    # --- the schema ------------------------------------------------------------------------------------------------
+
+    @property
+    def _lock(self) -> str:
+        return f"rookery {self._schema.name}"
+
+    def _is_up_to_date(self) -> bool:
+        """Asked without the lock: a start that has nothing to do neither waits for writers nor keeps them waiting."""
+        self._writer = self.dial.connect()
+        reader = PostgresReader(self._schema, self._writer)
+        if not self._migrations or reader.row("SELECT to_regclass('schema_version')") == (None,):
+            return False
+        return confirmed(reader, self._schema.name, self._migrations) >= self._migrations[-1].version
+
+    def _bring_forward(self) -> None:
+        with self._write(self._begin_step) as tx:
+            tx.rows(f"SET LOCAL lock_timeout = '{MIGRATING}'")
+            tx.row("SELECT pg_advisory_xact_lock(hashtext(?))", self._lock)  # one migrates, others wait
+            tx.rows(f"CREATE SCHEMA IF NOT EXISTS {quoted(self._schema.name)}")
+            if self._migrations:
+                migrate(tx, self._schema.name, self._migrations)
+
+    def confirm_release(self) -> None:
+        if self._migrations:
+            with self.read() as reader:
+                confirmed(reader, self._schema.name, self._migrations)
 
     @property
     def answered(self) -> int:
@@ -83,8 +119,13 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """The next write transaction; others of this process wait. Raises EngineFailed when it cannot be."""
+        with self._write(self._begin_text) as tx:
+            yield tx
+
+    @contextlib.contextmanager
+    def _write(self, begin: bytes) -> Iterator[PostgresTransaction]:
         with self._writing:
-            tx = self._begin()
+            tx = self._begin(begin)
             try:
                 yield tx
                 if tx.failure is not None:
@@ -94,23 +135,30 @@ class PostgresDatabase:
                 raise
             self._commit(tx)
 
-    def _begin(self) -> PostgresTransaction:
+    def _begin(self, begin: bytes) -> PostgresTransaction:
         if self._writer is not None:
             try:
-                return self._started(self._writer)
+                return self._started(self._writer, begin)
             except EngineFailed:
                 if not self._writer.closed:
                     raise
                 self._forget()  # the server went away while nothing was asked of it: nothing is lost by asking again
         self._writer = self.dial.connect()
-        return self._started(self._writer)
+        return self._started(self._writer, begin)
 
-    def _started(self, connection: Connection) -> PostgresTransaction:
+    def _started(self, connection: Connection, begin: bytes) -> PostgresTransaction:
         try:
-            number = last_row(connection.execute(self._begin_text))[0]
+            number, oldest_release = last_row(connection.execute(begin))
         except psycopg.Error as error:
             self._roll_back(connection)
             raise translated(error) from error
+        if oldest_release != self._oldest_release:
+            if not may_use(oldest_release):
+                self._roll_back(connection)
+                raise EngineFailed(
+                    Cause.UNAVAILABLE, f"Rookery {oldest_release} or newer is needed: the tables were brought forward"
+                )
+            self._oldest_release = oldest_release
         return PostgresTransaction(self._schema, connection, str(number))
 
     @staticmethod

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rookery.base.errors import Cause
+from rookery.base.errors import Cause, RookeryError
+from rookery.storage import migrations
 from rookery.storage.engine import Database, EngineFailed, Transaction
 from rookery.storage.migrations import Migration
 from tests.contract.conftest import Engine
@@ -54,6 +55,59 @@ class TestStarting:
         again = engine(FIRST)  # and may even start again
         with again.read() as reader:
             assert reader.row("SELECT count(*) FROM job") == (2,)
+
+
+ONLY_NEW = Migration(2, ("ALTER TABLE job ADD COLUMN note TEXT NOT NULL DEFAULT ''",), "77.0.0")
+
+
+@pytest.mark.postgres
+class TestANewerReleaseForItself:
+    def test_what_is_at_work_writes_nothing_more_and_nothing_old_starts(
+        self, postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = postgres_engine(FIRST)
+        old.confirm_release()
+        with monkeypatch.context() as patched:
+            patched.setattr(migrations, "__version__", "77.0.0")
+            new = postgres_engine((*FIRST, ONLY_NEW))
+            with new.write() as tx:
+                tx.insert_many("job", ("job", "worker"), [(1, 7)])
+        with pytest.raises(EngineFailed, match=r"Rookery 77\.0\.0 or newer") as refused, old.write():
+            pytest.fail("it may not write")
+        assert refused.value.cause is Cause.UNAVAILABLE
+        for ask in (old.confirm_release, lambda: postgres_engine(FIRST)):
+            with pytest.raises(RookeryError, match=r"written by Rookery 77\.0\.0; this is Rookery 0\.1") as told:
+                ask()
+            assert told.value.cause is Cause.UNSUPPORTED
+        with new.read() as reader:
+            assert reader.rows("SELECT job FROM job") == [(1,)]
+
+    def test_the_step_waits_for_what_is_being_written(
+        self, postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its statements may change what rows mean, and lock nothing of the tables that others write."""
+        old = postgres_engine(FIRST)
+        monkeypatch.setattr(migrations, "__version__", "77.0.0")
+        order: list[str] = []
+
+        def count(tx: Transaction) -> None:
+            row = tx.row("SELECT count(*) FROM job")
+            order.append(f"step after {row[0] if row else None}")
+
+        step = threading.Thread(target=postgres_engine, args=((*FIRST, Migration(2, (), "77.0.0", count)),))
+        with old.write() as tx:
+            tx.insert_many("job", ("job", "worker"), [(1, 7)])
+            step.start()
+            while not tx.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                pass
+            order.append("written")
+        step.join()
+        assert order == ["written", "step after 1"]
+
+    def test_a_start_with_nothing_to_do_waits_for_nobody(self, postgres_engine: Engine) -> None:
+        old = postgres_engine(FIRST)
+        with old.write():
+            postgres_engine(FIRST)
 
 
 @pytest.fixture
