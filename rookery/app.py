@@ -80,6 +80,7 @@ class Node:
         self._listeners: dict[str, Listener] = {}
         self._services: asyncio.Future[Services] = asyncio.get_running_loop().create_future()
         self._stopping = asyncio.Event()
+        self._failure: RookeryError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- its life ---
@@ -121,6 +122,8 @@ class Node:
             await self._stopping.wait()
             notify("STOPPING=1", "draining")
             _log.info("stopping", sessions=sum(self.connections().values()))
+            if self._failure is not None:
+                raise self._failure
         _log.info("stopped")
 
     def _begin_log(self) -> None:
@@ -284,12 +287,19 @@ class Node:
     # --- by itself ---
 
     async def _maintain(self, parts: Parts) -> None:
-        """The store's upkeep every second; now and then accounts whose time is over or that are half made, and daily
-        the certificate."""
+        """The store's upkeep every second, and whether this node may go on; now and then accounts whose time is over or
+        that are half made, and daily the certificate."""
         look_due = parts.clock.monotonic() + LOOK_EVERY
         check_due = parts.clock.monotonic() + CHECK_EVERY
         while True:
             await parts.store.maintain()
+            try:
+                await parts.confirm()
+            except RookeryError as error:
+                _log.error("must-stop", what=error.what)
+                self._failure = error
+                self._stopping.set()
+                return
             if parts.clock.monotonic() >= check_due:
                 check_due = parts.clock.monotonic() + CHECK_EVERY
                 _tell(check_tls(self.site, self.config, parts.clock.wall()))

@@ -3,9 +3,11 @@
 Opening takes the store's lock, so there is only ever one process with a site's parts in its hands.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from rookery.access.underway import UnderWay
@@ -30,6 +32,7 @@ from rookery.management.mailing import build_queue, queue_settings
 from rookery.management.pooling import across
 from rookery.management.site import Site
 from rookery.storage.counters import WHOLE, read_counters
+from rookery.storage.engine import EngineFailed
 from rookery.storage.gate import Gate
 from rookery.storage.store import Store, StoreSettings
 from rookery.storage.values import Usage
@@ -174,6 +177,22 @@ class Parts:
         self.authenticator.settings = auth_settings(config)
         self.directory.settings = directory_settings(config)
         self.directory.secrets.keyed = self.directory.settings.scram
+
+    async def confirm(self) -> None:
+        """That this node may go on. Raises UNSUPPORTED once a newer release has changed tables that it shares so that
+        this one may not use them any more, and CONFLICT once another copy of its store was promoted.
+        """
+        if self.directory.shared or self.store.database.shared:
+            await asyncio.to_thread(self._confirm)
+
+    def _confirm(self) -> None:
+        owner = self.store.identity
+        for confirm in (
+            self.store.database.confirm_release, self.spool.database.confirm_release, self.directory.confirm_release,
+            partial(self.pools.confirm, owner.store, owner.generation),
+        ):  # fmt: skip
+            with suppress(EngineFailed):  # the database is away
+                confirm()
 
     async def close(self) -> None:
         await self._opened.aclose()

@@ -98,6 +98,7 @@ async def register_pool(parts: "Parts") -> None:
         parts.store.identity.store,
         backend,
         has_mail=_has_mail(parts),
+        generation=parts.store.identity.generation,
     )
     await report_free(parts)
 

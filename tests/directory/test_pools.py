@@ -268,6 +268,43 @@ async def test_a_pool_is_added_before_its_nodes_come(node: Node) -> None:
     await refused(Cause.INVALID, here.add("no name", STATIC, "", ""))
 
 
+@pytest.mark.postgres
+async def test_of_the_copies_of_a_store_the_promoted_one_serves(node: Node) -> None:
+    """Each folder comes with the generation that it says of itself."""
+    old, new = PoolAdministration(node()), PoolAdministration(node())
+    await old.register("a", STATIC, "store-a", A1)
+    promoted = await new.promote("store-a", 1)
+    assert promoted.generation == 2
+    said = await refused(Cause.CONFLICT, old.register("a", STATIC, "store-a", A1))
+    assert "has generation 2, this folder 1" in said
+    with pytest.raises(RookeryError, match="another copy of this store was promoted"):
+        old.confirm("store-a", 1)
+    new.confirm("store-a", 2)
+    assert (await new.register("a", STATIC, "store-a", B1, generation=2)).generation == 2
+    assert (await old.promote("store-a", 1)).generation == 3  # the other way round
+    await refused(Cause.CONFLICT, new.register("a", STATIC, "store-a", B1, generation=2))
+    await refused(Cause.NOT_FOUND, new.promote("store-b", 1))
+
+
+@pytest.mark.postgres
+async def test_a_directory_restored_from_before_a_promotion_takes_over_what_the_folder_says(node: Node) -> None:
+    first, second = PoolAdministration(node()), PoolAdministration(node())
+    await first.register("a", STATIC, "store-a", A1)
+    assert (await second.register("a", STATIC, "store-a", B1, generation=4)).generation == 4
+    await refused(Cause.CONFLICT, first.register("a", STATIC, "store-a", A1))
+    await second.change("a", forget_store=True)
+    assert (await first.register("a", STATIC, "store-c", A1)).generation == 1
+
+
+async def test_a_directory_that_nobody_shares_knows_no_copies(pools: PoolAdministration, directory: Directory) -> None:
+    if directory.shared:
+        return
+    await pools.register("a", STATIC, "store-a", A1, generation=3)
+    await pools.register("a", STATIC, "store-a", A1, generation=1)
+    said = await refused(Cause.UNSUPPORTED, pools.promote("store-a", 1))
+    assert "a site of its own" in said
+
+
 async def test_one_pool_where_nobody_shares_the_directory(pools: PoolAdministration, directory: Directory) -> None:
     if directory.shared:
         return

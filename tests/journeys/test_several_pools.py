@@ -1,5 +1,6 @@
 """Two pools under one directory, as real processes: a dynamic one of two backends, and a static one."""
 
+import shutil
 import smtplib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -10,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests import postgres as server
 from tests.journeys.imap import Client, Refused
-from tests.journeys.site import RunningSite
+from tests.journeys.site import STOP_TIME, RunningSite
 from tests.journeys.waiting import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -25,6 +26,7 @@ class Pools:
     """`dynamic` is the first pool of the directory, big; `static` is called small."""
 
     def __init__(self, folder: Path, database: str) -> None:
+        self.opened = ExitStack()
         self.dynamic, self.static = RunningSite(folder / "big"), RunningSite(folder / "small")
         self.static.offset = self.dynamic.offset
         self.static.ports = self.dynamic.ports
@@ -73,7 +75,7 @@ def pools(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     name = f"pools_{fresh.schema}"
     fresh.run(f"CREATE DATABASE {name}")
     made = Pools(tmp_path_factory.mktemp("pools"), make_conninfo(postgres, dbname=name))
-    with ExitStack() as opened:
+    with made.opened as opened:
         opened.callback(fresh.run, f"DROP DATABASE {name} WITH (FORCE)")
         for site in (made.dynamic, made.static):
             opened.callback(_end, site)
@@ -170,6 +172,42 @@ def test_a_dead_backend_of_another_pool_is_passed_over(pools: Pools) -> None:
         pools.send(STATIC, ALICE[0])
     wait_until(lambda: pools.messages(BACKENDS["b2"], *ALICE) == before + 4, "all four, at the backend that serves")
     pools.dynamic.rookery("backend", "undrain", "b1")
+
+
+def test_a_promoted_copy_of_a_folder_serves_and_the_other_does_not(pools: Pools) -> None:
+    old, new = pools.static, RunningSite(pools.static.folder.with_name("copy"))
+    before = pools.messages(STATIC, *BOB)
+    old.stop()
+    shutil.copytree(old.folder, new.folder)
+    new.ports = old.ports
+    old.start()
+    assert old.process is not None
+    new.rookery("pool", "promote")
+    assert old.process.wait(STOP_TIME) == 1, "a running node ends when it hears of it"
+    old.process = None
+    assert "another copy of this store was promoted, and serves pool small" in old.log_text()
+    with pytest.raises(RuntimeError, match="the directory has generation 2, this folder 1"):
+        old.start()
+    new.start()
+    pools.static = new  # for the tests that follow
+    pools.opened.callback(_end, new)
+    assert pools.messages(BACKENDS["b1"], *BOB) == before
+    with closing(pools.imap(STATIC)) as client:
+        client.ask(f'LOGIN {BOB[0]} "{BOB[1]}"')
+        ((_, (uid,)),) = [client.ask("APPEND INBOX", b"Subject: z\r\n\r\nz\r\n").numbers("APPENDUID")]
+        assert uid > 1 << 20, "the copy may lack what clients have seen"
+    assert pools.dynamic.json("pool", "show", "small")["generation"] == 2
+    assert "a node serves this folder" in new.rookery("pool", "promote", code=1).stderr
+    assert "is a database, not a folder" in pools.dynamic.rookery("pool", "promote", code=1).stderr
+
+
+def test_without_the_directory_a_node_does_not_start(tmp_path: Path) -> None:
+    """It could not know that its folder is the one that serves."""
+    site = RunningSite(tmp_path / "cut-off")
+    site.init()
+    site.configure(directory__database=f'"host={tmp_path} dbname=none"')
+    with pytest.raises(RuntimeError, match="cannot be"):
+        site.start()
 
 
 def test_another_store_does_not_get_a_name_that_is_taken(pools: Pools, tmp_path: Path) -> None:

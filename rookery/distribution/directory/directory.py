@@ -214,6 +214,10 @@ class Directory:
             )
         await asyncio.get_running_loop().run_in_executor(None, self._copy, target)
 
+    def confirm_release(self) -> None:
+        """As engine.Database says."""
+        self._database.confirm_release()
+
     async def close(self) -> None:
         """Write the last logins, finish the acts under way."""
         self._logins.flush()
@@ -344,6 +348,9 @@ class Directory:
     def pool_of(self, record: AccountRecord) -> Pool | None:
         """None while no pool is known at all."""
         return self._memory.pools().get(record.pool)
+
+    def pool(self, number: int) -> Pool | None:
+        return self._memory.pools().get(number) if number else None
 
     @property
     def several_pools(self) -> bool:

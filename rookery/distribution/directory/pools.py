@@ -105,20 +105,44 @@ class PoolAdministration:
         self._directory.here = own[0].id if own else 0
 
     async def register(
-        self, name: str, kind: PoolKind, store: str, backend: PoolBackend, *, has_mail: bool = True
+        self,
+        name: str,
+        kind: PoolKind,
+        store: str,
+        backend: PoolBackend,
+        *,
+        has_mail: bool = True,
+        generation: int = 1,
     ) -> Pool:
         """This node's pool from now on. `has_mail`: of accounts that there are already, if there are any.
 
-        Raises RookeryError CONFLICT: the name belongs to another store, or the accounts to another pool.
+        Raises RookeryError CONFLICT: the name belongs to another store, the accounts to another pool, or another copy
+        of the store was promoted.
         """
         directory = self._directory
         act = rp.RegisterPool(
             _name(name), kind, store, backend,
-            alone=not directory.shared, first=has_mail, at=directory.now(),
+            alone=not directory.shared, first=has_mail, at=directory.now(), generation=generation,
         )  # fmt: skip
         pool = await directory.act(acts.REGISTER_POOL, act)
         directory.here = pool.id
         return pool
+
+    def confirm(self, store: str, generation: int) -> None:
+        """Any thread. Raises RookeryError CONFLICT once another copy of this store was promoted."""
+        for pool in self._directory.pools():
+            stale = rp.outdated(pool, generation) if pool.store == store else None
+            if stale is not None:
+                raise refused(stale)
+
+    async def promote(self, store: str, generation: int) -> Pool:
+        """Returns the pool with its new generation. Raises RookeryError NOT_FOUND, UNSUPPORTED."""
+        if not self._directory.shared:
+            raise RookeryError(
+                Cause.UNSUPPORTED,
+                "the directory is kept in the folder of this site; a copy is a site of its own, and needs no more",
+            )
+        return await self._directory.act(acts.PROMOTE_STORE, rp.PromoteStore(store, generation, self._directory.now()))
 
     async def report_free(self, free: int) -> None:
         """Octets that are free for this node's pool."""

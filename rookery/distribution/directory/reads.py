@@ -154,11 +154,13 @@ def pools(reader: Reader) -> list[Pool]:
     backends: dict[int, list[PoolBackend]] = {}
     for number, *backend in reader.rows("SELECT pool, backend, address, lmtp FROM pool_backend ORDER BY backend"):
         backends.setdefault(number, []).append(PoolBackend(*backend))
-    rows = reader.rows("SELECT pool, name, kind, store, address, lmtp, open, free, created FROM pool ORDER BY pool")
+    rows = reader.rows(
+        "SELECT pool, name, kind, store, address, lmtp, open, free, created, generation FROM pool ORDER BY pool"
+    )
     return [
         Pool(number, name, PoolKind(kind), store, address, lmtp, bool(open), free, created,
-             tuple(backends.get(number, ())))
-        for number, name, kind, store, address, lmtp, open, free, created in rows
+             tuple(backends.get(number, ())), generation)
+        for number, name, kind, store, address, lmtp, open, free, created, generation in rows
     ]  # fmt: skip
 
 

@@ -62,6 +62,15 @@ class RegisterPool(msgspec.Struct, frozen=True):
     alone: bool
     first: bool
     at: int
+    generation: int = 1
+
+
+class PromoteStore(msgspec.Struct, frozen=True):
+    """A copy of the store, which has `generation`, serves the pool from now on."""
+
+    store: str
+    generation: int
+    at: int
 
 
 class ReportFree(msgspec.Struct, frozen=True):
@@ -169,12 +178,17 @@ def register_pool(tx: Transaction, act: RegisterPool) -> Outcome[Pool]:
         found = found or named
     if found is None:
         return _enter(tx, act, len(known))
+    if not act.alone and found.store == act.store:
+        stale = outdated(found, act.generation)
+        if stale is not None:
+            raise refused(stale)
     if _as_known(found, act):
         return Outcome(found)
     _note(tx, act.at, act.name, Verb.CHANGED)
     tx.run(
-        "UPDATE pool SET name = ?, kind = ?, store = ? WHERE pool = ?", act.name, act.kind.value, act.store, found.id
-    )
+        "UPDATE pool SET name = ?, kind = ?, store = ?, generation = ? WHERE pool = ?",
+        act.name, act.kind.value, act.store, act.generation, found.id,
+    )  # fmt: skip
     _set_backend(tx, found.id, act.backend)
     return Outcome(need_pool(tx, act.name), everything=True)
 
@@ -187,8 +201,36 @@ def _taken(name: str) -> Refusal:
     )
 
 
+def outdated(pool: Pool, generation: int) -> Refusal | None:
+    """Whether a copy of the pool's store with that generation may serve it no more. One that is higher than the
+    directory's is right: the directory comes from a copy of before the promotion."""
+    if generation >= pool.generation:
+        return None
+    return Refusal(
+        Cause.CONFLICT,
+        f"another copy of this store was promoted, and serves pool {pool.name}: the directory has generation"
+        f" {pool.generation}, this folder {generation}. Remove this one; or, if it is to serve instead, stop the node"
+        " of the other and promote this one: `rookery pool promote`",
+    )
+
+
+def promote_store(tx: Transaction, act: PromoteStore) -> Outcome[Pool]:
+    """No other copy of the store may serve after this has committed."""
+    found = next((pool for pool in reads.pools(tx) if pool.store == act.store), None)
+    if found is None:
+        raise RookeryError(
+            Cause.NOT_FOUND,
+            "the directory knows no pool with this store, so that there is nothing to promote; start the node",
+        )
+    _note(tx, act.at, found.name, Verb.CHANGED)
+    generation = max(found.generation, act.generation) + 1
+    tx.run("UPDATE pool SET generation = ? WHERE pool = ?", generation, found.id)
+    return Outcome(need_pool(tx, found.name), everything=True)
+
+
 def _as_known(found: Pool, act: RegisterPool) -> bool:
-    return (found.name, found.kind, found.store) == (act.name, act.kind, act.store) and act.backend in found.backends
+    known = (found.name, found.kind, found.store, found.generation)
+    return known == (act.name, act.kind, act.store, act.generation) and act.backend in found.backends
 
 
 def _enter(tx: Transaction, act: RegisterPool, known: int) -> Outcome[Pool]:
@@ -201,6 +243,7 @@ def _enter(tx: Transaction, act: RegisterPool, known: int) -> Outcome[Pool]:
     _need_room(known)
     number = _note(tx, act.at, act.name, Verb.CREATED)
     _insert(tx, number, act.name, act.kind, act.store, act.at)
+    tx.run("UPDATE pool SET generation = ? WHERE pool = ?", act.generation, number)
     _set_backend(tx, number, act.backend)
     return Outcome(need_pool(tx, act.name), everything=True)
 

@@ -111,3 +111,6 @@ POOLS = (
     "ALTER TABLE domain ADD COLUMN pool INTEGER NOT NULL DEFAULT 0",
     "INSERT INTO counter (name, value) VALUES ('pool-turn', 0)",
 )
+
+# Of the pool's store; see storage/promotion.py.
+GENERATIONS = ("ALTER TABLE pool ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",)

@@ -140,6 +140,7 @@ class PoolBackend(msgspec.Struct, frozen=True):
 
 class Pool(msgspec.Struct, frozen=True):
     """A store and its backends. `store`: its id, "" before one of them has registered. `open`: policies may choose it.
+    `generation`: of that store; a copy of it with a lower one serves nobody any more (storage/promotion.py).
 
     `address`, `lmtp`: given by hand, they count in place of those of the backends. `free`: octets, None: not known.
     """
@@ -154,6 +155,7 @@ class Pool(msgspec.Struct, frozen=True):
     free: int | None
     created: int
     backends: tuple[PoolBackend, ...] = ()
+    generation: int = 1
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -111,6 +111,7 @@ def _write_pool(view: PoolDetails, json: bool) -> None:
             ("pool", view.pool + (", of this node" if view.here else "")),
             ("kind", view.kind),
             ("store", view.store or "not known: none of its nodes was started yet"),
+            ("generation", str(view.generation)),
             ("accounts", str(view.accounts)),
             ("new accounts", "may be made there by a policy" if view.open else "only where it is named"),
             ("domains", ", ".join(view.domains) or "none"),
@@ -181,6 +182,15 @@ def remove_pool(context: typer.Context, name: PoolName) -> None:
     """Forget a pool that has no accounts any more."""
     _client(context).call(pools.remove_pool, name)
     write(f"{name} is removed.")
+
+
+@pool.command("promote")
+def promote(context: typer.Context, json: Json = False) -> None:
+    """Let this site's folder, a copy of a static pool's store, serve the pool; no other copy does from then on.
+
+    Its node must not run. The numbers of all mailboxes go on higher, for the copy may lack what clients have seen.
+    """
+    _write_pool(_client(context).call(pools.promote_pool), json)
 
 
 @pool.command("restored")

@@ -1,9 +1,11 @@
 """The pools of the directory: what they are, where they are reached, and how many accounts each has."""
 
+import asyncio
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from rookery.base.errors import Cause, RookeryError
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
@@ -40,10 +42,12 @@ class PoolBackendView(msgspec.Struct, frozen=True):
 
 
 class PoolDetails(PoolView, frozen=True):
-    """`registered`: every backend that has ever said where it is reached. `domains`: those assigned to the pool."""
+    """`registered`: every backend that has ever said where it is reached. `domains`: those assigned to the pool.
+    `generation`: of its store; it rises when a copy of the store is promoted."""
 
     registered: list[PoolBackendView]
     domains: list[str]
+    generation: int
 
 
 async def _view(parts: "Parts", pool: "Pool", accounts: int) -> PoolView:
@@ -79,6 +83,7 @@ async def show_pool(parts: "Parts", name: str) -> PoolDetails:
         **msgspec.structs.asdict(view),
         registered=[PoolBackendView(one.backend, one.address, one.lmtp) for one in pool.backends],
         domains=[domain.name for domain in domains if domain.pool == pool.id],
+        generation=pool.generation,
     )
 
 
@@ -106,6 +111,27 @@ async def change_pool(
         name, address=address, lmtp=lmtp, open=open, forget_store=forget_store, forget_backend=forget_backend
     )
     return await show_pool(parts, name)
+
+
+@operation("pool.promote")
+async def promote_pool(parts: "Parts") -> PoolDetails:
+    """This folder, a copy of the pool's store, serves the pool from now on, and no other copy does.
+
+    Raises UNSUPPORTED (a dynamic pool, or a directory that nobody shares), IN_USE (the node runs), NOT_FOUND.
+    """
+    from rookery.storage.promotion import jump_all, promote
+
+    if parts.config.store.database:
+        raise RookeryError(
+            Cause.UNSUPPORTED, "the store of this pool is a database, not a folder; see `rookery pool restored`"
+        )
+    if parts.running is not None:
+        raise RookeryError(Cause.IN_USE, "a node serves this folder; it is for a copy whose node does not run yet")
+    owner = parts.store.identity
+    pool = await parts.pools.promote(owner.store, owner.generation)
+    await asyncio.to_thread(jump_all, parts.store.database)
+    await asyncio.to_thread(promote, parts.store.folder, owner, pool.generation)
+    return await show_pool(parts, pool.name)
 
 
 @operation("pool.remove")
