@@ -98,6 +98,7 @@ class Heartbeat:
         self._tasks: set[asyncio.Task[None]] = set()
         self._beating = Outage(log, "beat-failed", around.now, Level.INFO)
         self._registering = Outage(log, "not-registered", around.now, Level.INFO)
+        self._hanging = Outage(log, "writer-hangs", around.now, Level.WARNING)
         self._purged = around.now()
         self._ended: list[int] = []
 
@@ -165,9 +166,10 @@ class Heartbeat:
             return
         stuck = self._around.stuck()
         if stuck >= STUCK:
-            log.warning("writer-hangs", seconds=round(stuck, 1))
+            self._hanging.failed("stuck", seconds=round(stuck, 1))
             self.watch.clear()
             return
+        self._hanging.over()
         sent = self._around.now()
         try:
             answer = await self._pool.beat(me.incarnation, self.draining)
