@@ -76,7 +76,7 @@ async def open_mail(
             site.store, clock=clock, random=random, gate=gate, settings=settings, observe=observe
         )  # fmt: skip
         opened.push_async_callback(store.close)
-        return store, StaticPlacement(backend, address)
+        return store, StaticPlacement(backend, address, store.moved)
     from rookery.distribution.placement.database import DatabasePool  # needs a database client
 
     pool = await asyncio.to_thread(DatabasePool, config.store.database, STORE, clock=clock)

@@ -24,6 +24,7 @@ from rookery.management.keeping import at_port, backend_host
 from rookery.management.operations.accounts import purge_expired
 from rookery.net.dial import dial
 from rookery.net.stream import Stream
+from rookery.storage.schema import ACTIVE
 from rookery.storage.store import Store
 
 if TYPE_CHECKING:
@@ -193,16 +194,17 @@ async def _settle(parts: "Parts", accounts: set[AccountId]) -> None:
     if any(record.state is AccountState.REMOVED and record.removed_until <= directory.now() for record in ours):
         await purge_expired(parts)
 
-    def read() -> dict[bytes, tuple[int, int]]:
+    def read() -> dict[bytes, tuple[int, int] | None]:
+        """None: the account is not active here, whatever the directory still says."""
         with store.read() as reader:
-            columns = ("id", "size_limit", "message_limit")
+            columns = ("id", "size_limit", "message_limit", "state")
             rows = reader.select_many("account", columns, ("id",), [(record.account,) for record in wanted])
-        return {row[0]: (row[1], row[2]) for row in rows}
+        return {row[0]: (row[1], row[2]) if row[3] == ACTIVE else None for row in rows}
 
     have = await store.away(read) if wanted else {}
     for record in wanted:
         limits = (record.size_limit, record.message_limit)
         if record.account not in have:
             await store.create_account(record.account, limits=limits)
-        elif have[record.account] != limits:
+        elif have[record.account] not in (None, limits):
             await store.set_limits(record.account, *limits)

@@ -6,10 +6,10 @@ import msgspec
 
 from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId
-from rookery.storage.batch import ACCOUNT_COLUMNS, UIDVALIDITY_LIMIT, Batch, Done
+from rookery.storage.batch import ACCOUNT_COLUMNS, UIDVALIDITY_LIMIT, AccountRow, Batch, Done
 from rookery.storage.counters import COUNTER_COLUMNS, WHOLE
 from rookery.storage.engine import Transaction
-from rookery.storage.schema import ACTIVE, NEXT_ACCOUNT, REMOVED
+from rookery.storage.schema import ACTIVE, MOVED, MOVING_IN, MOVING_OUT, NEXT_ACCOUNT, REMOVED
 from rookery.storage.values import SpecialUse
 
 FOLDERS: tuple[tuple[str, SpecialUse | None], ...] = (
@@ -22,17 +22,33 @@ FOLDERS: tuple[tuple[str, SpecialUse | None], ...] = (
 )
 
 
+# What may follow a state; REMOVED may follow each, and nothing follows it.
+_FOLLOWING = {ACTIVE: (MOVING_OUT,), MOVING_IN: (ACTIVE,), MOVING_OUT: (ACTIVE, MOVED)}
+
+
 class CreateAccount(msgspec.Struct, frozen=True):
+    """`state`: ACTIVE, or MOVING_IN until all of it is here."""
+
     account: AccountId
     size_limit: int = 0
     message_limit: int = 0
     epoch: int | None = None
+    state: int = ACTIVE
 
 
 class SetLimits(msgspec.Struct, frozen=True):
     account: AccountId
     size_limit: int
     message_limit: int
+    epoch: int | None = None
+
+
+class SetState(msgspec.Struct, frozen=True):
+    """`pool`: to which it has MOVED, by the number that the directory gives it."""
+
+    account: AccountId
+    state: int
+    pool: int = 0
     epoch: int | None = None
 
 
@@ -75,7 +91,7 @@ def _insert_accounts(tx: Transaction, batch: Batch, items: Sequence[CreateAccoun
     for number, item in enumerate(items, first):
         limits = (item.size_limit, item.message_limit)
         validity, following = base + len(FOLDERS), len(FOLDERS) + 1
-        accounts.append((item.account, number, item.epoch or 0, ACTIVE, *limits, validity, following, 0, batch.now))
+        accounts.append((item.account, number, item.epoch or 0, item.state, *limits, validity, following, 0, batch.now))
         counters.append((number, WHOLE, 0, 0, 1, 0, 0, 0, 0))
         for mailbox, (name, use) in enumerate(FOLDERS, 1):
             counters.append((number, mailbox, base + mailbox, 1, 1, 0, 0, 0, 0))
@@ -106,12 +122,39 @@ def remove_accounts(tx: Transaction, batch: Batch, items: Sequence[RemoveAccount
     """Leave a tombstone at once; the sweeper removes the rows and, a day later, the mail."""
     results: list[Done | Refusal] = []
     for item in items:
-        row = batch.account(item)
+        row = batch.held(item)
         if isinstance(row, Refusal):
             results.append(row if row.cause is not Cause.NOT_FOUND else Done())
             continue
-        row.state = REMOVED
-        row.row_dirty = row.renamed = True
-        tx.insert_many("dropped", ("account", "mailbox"), [(row.number, WHOLE)], keep_existing=True)
+        _bury(tx, row, REMOVED)
+        results.append(Done(row.whole.modseq))
+    return results
+
+
+def _bury(tx: Transaction, row: AccountRow, state: int) -> None:
+    row.state = state
+    row.row_dirty = row.renamed = True
+    tx.insert_many("dropped", ("account", "mailbox"), [(row.number, WHOLE)], keep_existing=True)
+
+
+def set_states(tx: Transaction, batch: Batch, items: Sequence[SetState]) -> list[Done | Refusal]:
+    """Nothing of the account takes place from here on unless it is active; what has moved is removed in the background,
+    all but the row that says where it went.
+    """
+    results: list[Done | Refusal] = []
+    for item in items:
+        row = batch.held(item)
+        if isinstance(row, Refusal):
+            results.append(row)
+            continue
+        if row.state != item.state:
+            if item.state not in _FOLLOWING.get(row.state, ()):
+                results.append(Refusal(Cause.CONFLICT, f"state {item.state} of an account cannot follow {row.state}"))
+                continue
+            if item.state == MOVED:
+                _bury(tx, row, MOVED)
+                tx.insert_many("moved", ("id", "pool"), [(item.account, item.pool)])
+            row.state = item.state
+            row.row_dirty = row.renamed = True
         results.append(Done(row.whole.modseq))
     return results

@@ -16,10 +16,12 @@ from rookery.base.numberset import NumberSet
 from rookery.storage.blobs import Place
 from rookery.storage.counters import COUNTER_COLUMNS, UNCOUNTED_LIMIT, WHOLE, Birth, Counter, read_births
 from rookery.storage.engine import Row, Transaction
-from rookery.storage.schema import ACTIVE
+from rookery.storage.schema import ACTIVE, REMOVED
 from rookery.storage.values import Change, Kind, Verb
 
 UIDVALIDITY_LIMIT = (1 << 32) - (1 << 20)  # a clock far in the future must not use the 32 bits up
+NO_ACCOUNT = Refusal(Cause.NOT_FOUND, "no such account in this store")
+MOVING = Refusal(Cause.MOVED, "the account is moving, or has moved, to another pool")
 MODSEQ_LIMIT = (1 << 63) - 1
 
 ACCOUNT_COLUMNS = (
@@ -243,11 +245,17 @@ class Batch:
         self.by_number[row.number] = row
 
     def account(self, item: Item) -> AccountRow | Refusal:
+        """To be changed: active, and hosted under the epoch that the item names."""
+        row = self.held(item)
+        return MOVING if not isinstance(row, Refusal) and row.state != ACTIVE else row
+
+    def held(self, item: Item) -> AccountRow | Refusal:
+        """The same in any state but REMOVED."""
         if item.account in self._refused:
             return Refusal(Cause.UNAVAILABLE, "the account is not at this backend now")
         row = self.accounts.get(item.account)
-        if row is None or row.state != ACTIVE:
-            return Refusal(Cause.NOT_FOUND, "no such account in this store")
+        if row is None or row.state == REMOVED:
+            return NO_ACCOUNT
         if item.epoch is not None and item.epoch != row.epoch:
             return Refusal(Cause.MOVED, "another host has the account")
         return row

@@ -174,17 +174,18 @@ class FencedBatching(StoreBatching):
         return doubted == epoch
 
     def finish(self, tx: Transaction) -> object:
-        return super().finish(tx), self._over
+        gone = [(row.id, row.epoch) for row in self.batch.accounts.values() if row.state != ACTIVE]
+        return super().finish(tx), self._over + gone
 
     def remembers(self, account: AccountId) -> bool:
         return account in self._ours
 
     def committed(self, made: Any) -> None:
         progress, over = made
+        self._advance(progress)
         lost = [account for account, epoch in over if self._hosting.epoch(account) == epoch]
         if lost:
             self._hosting.fenced(lost)
-        self._advance(progress)
 
     def doubted(self, items: Sequence[object]) -> None:
         for account, epochs in _named(items).items():

@@ -42,8 +42,12 @@ HOSTING: tuple[str, ...] = (
     "CREATE INDEX account_incarnation ON account (incarnation) WHERE incarnation IS NOT NULL",
 )
 
-# 2 and 3 are taken here: the store's own migrations go on at 4, on every engine
-SHARED_MIGRATIONS = (*MIGRATIONS, body_tables(2), Migration(3, (*HOSTING, "DROP INDEX blob_segment")))
+SHARED_MIGRATIONS = tuple(
+    sorted(
+        (*MIGRATIONS, body_tables(2), Migration(3, (*HOSTING, "DROP INDEX blob_segment"))),
+        key=lambda step: step.version,
+    )
+)
 
 
 def fence(columns: Sequence[str], lock: str = "SHARE") -> str:

@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Container
 
 from rookery.base.clock import Clock
-from rookery.base.errors import Cause, RookeryError
+from rookery.base.errors import RookeryError
 from rookery.base.ids import AccountId, account_text
 from rookery.base.log import logger
 from rookery.storage.batch import Progress
@@ -17,6 +17,7 @@ from rookery.storage.fence import NOT_HERE, Hosting
 from rookery.storage.home import Home
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.parts import StoreSettings
+from rookery.storage.schema import ACTIVE
 
 log = logger("store")
 
@@ -63,8 +64,7 @@ class OpenAccounts:
             else:
                 # A batch that ran before this and is committed after it reports without details, and is read again.
                 found = self._open[account] = OpenAccount(self._home, account, self._epoch(account))
-        if found.removed:
-            raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
+        found.need_active()
         self._idle.pop(account, None)
         found.holders += 1
         return found
@@ -127,9 +127,7 @@ class OpenAccounts:
             return
         account.idle_since = self._clock.monotonic()
         self._idle[account.account] = account
-        if account.removed:
-            self._forget(account)
-        elif len(self._idle) > self._settings.idle_accounts:
+        if len(self._idle) > self._settings.idle_accounts:
             self._forget(next(iter(self._idle.values())))
 
     def _forget(self, account: OpenAccount) -> None:
@@ -165,6 +163,8 @@ class OpenAccounts:
             self.lose({account.account})
             name = account_text(account.account)
             log.warning("account-lost", account=name, cause=error.cause.value, what=error.what)
+        if account.state != ACTIVE:
+            self.drop(account.account)
 
     def lose(self, accounts: set[AccountId]) -> None:
         """What a batch did to these is not known: read them again, or with the next batch."""
@@ -180,6 +180,8 @@ class OpenAccounts:
             try:
                 if found is not None:
                     found.reload()
+                    if found.state != ACTIVE:
+                        self.drop(account)
             except RookeryError:
                 if found is None or found.epoch is None:
                     return  # the database is away; asked again with the next batch or upkeep

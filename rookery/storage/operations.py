@@ -17,9 +17,11 @@ from rookery.storage.accounts import (
     CreateAccount,
     RemoveAccount,
     SetLimits,
+    SetState,
     create_accounts,
     remove_accounts,
     set_limits,
+    set_states,
 )
 from rookery.storage.append import AppendItem, append_batch
 from rookery.storage.batch import Batch, Done
@@ -56,6 +58,7 @@ class Operation(Generic[A, R]):
 
 CREATE_ACCOUNT = Operation("create-account", CreateAccount, Done, create_accounts)
 SET_LIMITS = Operation("set-limits", SetLimits, Done, set_limits)
+SET_STATE = Operation("set-state", SetState, Done, set_states)
 REMOVE_ACCOUNT = Operation("remove-account", RemoveAccount, Done, remove_accounts)
 APPEND = Operation("append", AppendItem, Appended, append_batch)
 SET_FLAGS = Operation("set-flags", SetFlags, FlaggedSlice, set_flags)
@@ -71,6 +74,7 @@ OPERATIONS: dict[str, Operation[Any, Any]] = {
     for operation in (
         CREATE_ACCOUNT,
         SET_LIMITS,
+        SET_STATE,
         REMOVE_ACCOUNT,
         APPEND,
         SET_FLAGS,

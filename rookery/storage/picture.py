@@ -13,14 +13,14 @@ from typing import TypeVar
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
-from rookery.storage.batch import Progress
+from rookery.storage.batch import MOVING, NO_ACCOUNT, Progress
 from rookery.storage.changes import Tail, read_changes
 from rookery.storage.counters import WHOLE, Counter, read_counters
 from rookery.storage.engine import Reader, Row
 from rookery.storage.home import Home
 from rookery.storage.mailbox_state import MailboxState, read_all, read_next, read_range
 from rookery.storage.names import canonical
-from rookery.storage.schema import ACTIVE
+from rookery.storage.schema import ACTIVE, REMOVED
 from rookery.storage.values import FIRST_KEYWORD_BIT, KEYWORD_LIMIT, Change, Kind, Mailbox, SpecialUse, Usage, Verb
 
 T = TypeVar("T")
@@ -50,14 +50,13 @@ class Picture:
         "_watchers",
         "account",
         "modseq",
-        "removed",
+        "state",
     )
 
     def __init__(self, home: Home, account: AccountId) -> None:
         """Reads the account, on any thread. Raises NOT_FOUND when the store has none of that id."""
         self._home = home
         self.account = account
-        self.removed = False
         self.modseq = 0
         self._states: dict[int, MailboxState] = {}
         self._loading: dict[int, list[Change]] = {}
@@ -69,8 +68,17 @@ class Picture:
             self._read_names(reader)
             self.modseq = self._read_counters(reader)
         self._tail = Tail(self.modseq)
-        if self.removed:
-            raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
+        self.need_active()
+
+    @property
+    def removed(self) -> bool:
+        return self.state == REMOVED
+
+    def need_active(self) -> None:
+        """Raises NOT_FOUND, MOVED."""
+        if self.state != ACTIVE:
+            refusal = NO_ACCOUNT if self.state == REMOVED else MOVING
+            raise RookeryError(refusal.cause, refusal.what)
 
     async def away(self, work: Callable[[], T]) -> T:
         """Anything of this account that reads, without keeping the event loop from others while a server answers."""
@@ -83,7 +91,7 @@ class Picture:
         if row is None:
             raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
         self._number: int = row[0]
-        self.removed = row[1] != ACTIVE
+        self.state: int = row[1]
         names = reader.rows("SELECT name FROM subscription WHERE account = ? ORDER BY name", self._number)
         self._subscriptions = {name: None for (name,) in names}
         bits = reader.rows("SELECT bit, name FROM keyword WHERE account = ? ORDER BY bit", self._number)

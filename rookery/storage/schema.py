@@ -12,11 +12,15 @@ live apart from the counters, so that what is written often stays narrow.
 from rookery.storage.blobs import BLOB_TABLE
 from rookery.storage.migrations import Migration
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 4
 OLDEST_RELEASE = "0.1.0"
 
-ACTIVE = 0  # account.state
+# account.state. Only an active account is hosted, read and written; what the row says counts, whatever else is known.
+ACTIVE = 0
 REMOVED = 1  # a tombstone: refuses everything; its rows are purged in slices
+MOVING_IN = 2  # is being made from what another pool has
+MOVING_OUT = 3  # is being read for another pool, and stays as it is
+MOVED = 4  # a tombstone that refers to the pool that `moved` names; its rows are purged as well
 
 NEXT_ACCOUNT = "next-account"  # names in `meta`
 UPKEEP = "upkeep"  # a shared store's: whoever has this row locked does the housekeeping
@@ -133,4 +137,8 @@ VERSION_1: tuple[str, ...] = (
     "CREATE INDEX blob_segment ON blob (segment)",
 )
 
-MIGRATIONS = (Migration(1, VERSION_1, OLDEST_RELEASE),)
+# pool: its number in the directory.
+VERSION_4 = ("CREATE TABLE moved (id BLOB NOT NULL PRIMARY KEY, pool INTEGER NOT NULL) WITHOUT ROWID, STRICT",)
+
+# 2 and 3 are those of the shared store alone (hosting.py)
+MIGRATIONS = (Migration(1, VERSION_1, OLDEST_RELEASE), Migration(4, VERSION_4, OLDEST_RELEASE))

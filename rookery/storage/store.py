@@ -17,12 +17,12 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, BlobId, RandomBytes
 from rookery.storage import embedded
-from rookery.storage.accounts import CreateAccount, RemoveAccount, SetLimits
+from rookery.storage.accounts import CreateAccount, RemoveAccount, SetLimits, SetState
 from rookery.storage.append import Append, AppendItem
 from rookery.storage.body_reader import BodyReader
 from rookery.storage.deliveries import Deliveries
 from rookery.storage.elsewhere import Elsewhere
-from rookery.storage.engine import Reader, Transaction
+from rookery.storage.engine import Database, Reader, Transaction
 from rookery.storage.expunge import Expunge
 from rookery.storage.fence import FencedBatching, Hosting, StaticHosting, StoreBatching
 from rookery.storage.files import DiskFiles, Files
@@ -38,9 +38,11 @@ from rookery.storage.operations import (
     OPERATIONS,
     REMOVE_ACCOUNT,
     SET_LIMITS,
+    SET_STATE,
     Operation,
 )
 from rookery.storage.parts import DEFAULTS, Parts, StoreSettings
+from rookery.storage.schema import ACTIVE, MOVED
 from rookery.storage.segments import Place
 from rookery.storage.staging import Staged, Staging
 from rookery.storage.upkeep import Upkeep
@@ -81,6 +83,7 @@ class Store:
         self.clock = clock
         self.settings = settings
         self.hosting: Hosting = hosting or StaticHosting()
+        self.moved = {} if parts.database.shared else _moved(parts.database)  # of a static pool: by account, to which
         self._readers = ThreadPoolExecutor(READERS, "store-reader") if parts.database.shared else None
         self.bodies = BodyReader(parts.database, parts.blobs)
         self._accounts = accounts = OpenAccounts(self, self.hosting, clock, settings)
@@ -168,13 +171,22 @@ class Store:
 
     # --- accounts ------------------------------------------------------------------------------------------------
 
-    async def create_account(self, account: AccountId, *, limits: tuple[int, int] = (0, 0)) -> None:
+    async def create_account(
+        self, account: AccountId, *, limits: tuple[int, int] = (0, 0), state: int = ACTIVE
+    ) -> None:
         """Make it with its usual mailboxes, unless it exists. `limits`: octets and messages, 0 for none."""
-        await self.perform(CREATE_ACCOUNT, CreateAccount(account, *limits))
+        await self.perform(CREATE_ACCOUNT, CreateAccount(account, *limits, state=state))
+
+    async def set_state(self, account: AccountId, state: int, pool: int = 0) -> None:
+        """See schema.py. `pool`: to which it has MOVED. Raises CONFLICT for a state that cannot follow."""
+        await self.perform(SET_STATE, SetState(account, state, pool, self.hosting.epoch(account) or None))
+        if state == MOVED and not self.database.shared:
+            self.moved[account] = pool
 
     async def remove_account(self, account: AccountId) -> None:
         """Sessions find it gone at once; its mail is removed in the background."""
         await self.perform(REMOVE_ACCOUNT, RemoveAccount(account, self.hosting.epoch(account) or None))
+        self.moved.pop(account, None)
 
     async def set_limits(self, account: AccountId, size: int, messages: int) -> None:
         await self.perform(SET_LIMITS, SetLimits(account, size, messages, self.hosting.epoch(account) or None))
@@ -284,6 +296,12 @@ class Store:
     def problems(self) -> list[str]:
         """What the database's own check finds wrong. Any thread."""
         return self.parts.problems()
+
+
+def _moved(database: Database) -> dict[AccountId, int]:
+    with database.read() as reader:
+        rows = reader.rows("SELECT m.id, m.pool FROM moved m JOIN account a ON a.id = m.id WHERE a.state = ?", MOVED)
+    return {AccountId(account): pool for account, pool in rows}
 
 
 def _makes_room(item: object) -> bool:

@@ -13,6 +13,7 @@ from rookery.distribution.placement.values import Pool
 from rookery.storage.counters import COUNTER_COLUMNS, WHOLE
 from rookery.storage.hosting import SHARED_MIGRATIONS
 from rookery.storage.postgres import PostgresDatabase
+from rookery.storage.schema import MOVED
 from tests import postgres as server
 from tests.placement.memory import Account, MemoryPool
 from tests.postgres import Postgres
@@ -29,7 +30,8 @@ def account_id(number: int) -> AccountId:
 
 
 class Place(Protocol):
-    """One pool. `open`: a backend's way to it. `add`: makes accounts 1..count, one INBOX each, in that state."""
+    """One pool. `open`: a backend's way to it. `add`: makes accounts 1..count, one INBOX each, in that state
+    (MOVED: to pool 7)."""
 
     def open(self) -> Pool: ...
     def add(self, count: int, state: int = 0) -> list[AccountId]: ...
@@ -46,7 +48,7 @@ class MemoryPlace:
 
     def add(self, count: int, state: int = 0) -> list[AccountId]:
         made = [account_id(len(self.pool.accounts) + n) for n in range(1, count + 1)]
-        self.pool.accounts.update((account, Account(state)) for account in made)
+        self.pool.accounts.update((account, Account(state, 7)) for account in made)
         return made
 
     def promote(self, timeline: str) -> None:
@@ -76,6 +78,8 @@ class PostgresPlace:
         with self.database.write() as tx:
             rows = [(account_id(n), n, 0, state, 0, 0, 1, 2, 0, 0) for n in numbers]
             tx.insert_many("account", ACCOUNT_COLUMNS, rows)
+            if state == MOVED:
+                tx.insert_many("moved", ("id", "pool"), [(row[0], 7) for row in rows])
             counters = [(n, mailbox, 1, 5, 9, 0, 0, 0, 0) for n in numbers for mailbox in (WHOLE, 1)]
             tx.insert_many("counter", COUNTER_COLUMNS, counters)
         return [account_id(n) for n in numbers]

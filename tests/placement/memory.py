@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
-from rookery.distribution.placement.values import Answer, Claimed, Elsewhere, Here, Nobody, Peer
-from rookery.storage.schema import ACTIVE, REMOVED
+from rookery.distribution.placement.values import Answer, Claimed, Elsewhere, Here, Moved, Nobody, Peer
+from rookery.storage.schema import ACTIVE, MOVED, REMOVED
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Incarnation:
 @dataclass
 class Account:
     state: int = ACTIVE
+    pool: int = 0
     incarnation: int | None = None
     epoch: int = 0
     opened_under: str = "one/1"
@@ -103,10 +104,12 @@ class MemoryPool:
         self._answered("claim")
         return claimed
 
-    def _claim(self, incarnation: int, account: AccountId, take: bool) -> Here | Elsewhere | Nobody | Refusal:
+    def _claim(self, incarnation: int, account: AccountId, take: bool) -> Here | Elsewhere | Moved | Nobody | Refusal:
         row = self.accounts.get(account)
         if row is None or row.state == REMOVED:
             return Refusal(Cause.NOT_FOUND)
+        if row.state == MOVED:
+            return Moved(row.pool)
         if row.state != ACTIVE:
             return Refusal(Cause.MOVED)
         host = self.incarnations.get(row.incarnation or 0)

@@ -13,7 +13,8 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.distribution.placement.heartbeat import READ, Surroundings
 from rookery.distribution.placement.placement import Placement
-from rookery.distribution.placement.values import Answer, Claimed, Here, Peer
+from rookery.distribution.placement.values import Answer, Claimed, Here, Moved, Peer
+from rookery.storage.schema import ACTIVE, MOVED
 from tests.placement.conftest import account_id
 from tests.placement.memory import Account, MemoryPool
 
@@ -50,6 +51,10 @@ class World:
     def must(self, holds: bool, what: str) -> None:
         if not holds:
             self.broken.append(f"{self.now:.3f}: {what}")
+
+    def move(self, account: AccountId) -> None:
+        """To another pool; the row alone is told."""
+        self.pool.accounts[account].state = MOVED
 
     def note(self) -> None:
         """After everything that the server does: who is over from now on."""
@@ -228,7 +233,7 @@ class Machine:
             row = world.pool.accounts[account]
             if row.opened_under != world.pool.timeline:
                 return "timeline"
-            if row.epoch != epoch:
+            if row.epoch != epoch or row.state != ACTIVE:
                 return "fenced"
             world.must(row.incarnation is None or row.incarnation in self.made, "a write by who is not the host")
             world.must(uid == len(world.mail[account]) + 1, "a UID was given twice, or left out")
@@ -293,6 +298,8 @@ class Way:
             self._machine.world.must(
                 not isinstance(found, Here) or found.epoch > before[account], "an epoch that does not rise"
             )
+            moved = rows[account].state == MOVED
+            self._machine.world.must(moved == isinstance(found, Moved), "a claim of what has moved is no referral")
         return claimed
 
     async def release(self, incarnation: int, account: AccountId, epoch: int) -> None:

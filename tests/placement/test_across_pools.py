@@ -9,7 +9,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, new_account_id
 from rookery.distribution.directory.values import Pool, PoolBackend, PoolKind
 from rookery.distribution.placement.pools import AcrossPools
-from rookery.distribution.placement.values import Elsewhere, Here
+from rookery.distribution.placement.values import Elsewhere, Here, MovedTo
 from tests.access.hosts import THERE, Hosts
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ B = Pool(7, "b", PoolKind.DYNAMIC, "store-b", "", "", True, None, 0, (B1, B2))
 class World:
     def __init__(self) -> None:
         self.own = Hosts()
-        self.pools: dict[AccountId, Pool] = {THEIRS: B}
+        self.theirs: dict[AccountId, Pool] = {THEIRS: B}
         self.store = {OURS}
         self.made: list[AccountId] = []
         self.away: RookeryError | None = None
@@ -38,7 +38,10 @@ class World:
     def elsewhere(self, account: AccountId) -> Pool | None:
         if self.away is not None:
             raise self.away
-        return self.pools.get(account)
+        return self.theirs.get(account)
+
+    def pools(self) -> list[Pool]:
+        return [B]
 
     async def _make(self, account: AccountId) -> None:
         self.store.add(account)
@@ -60,7 +63,7 @@ async def test_an_account_of_another_pool_is_at_one_of_its_backends_after_the_ot
 
 
 async def test_a_pool_without_an_address_cannot_be_reached(world: World) -> None:
-    world.pools[THEIRS] = Pool(7, "b", PoolKind.STATIC, "", "", "", True, None, 0)
+    world.theirs[THEIRS] = Pool(7, "b", PoolKind.STATIC, "", "", "", True, None, 0)
     with pytest.raises(RookeryError, match="pool change b --address") as caught:
         await world.hosts.locate(THEIRS)
     assert caught.value.cause is Cause.UNAVAILABLE
@@ -94,6 +97,17 @@ async def test_what_our_placement_does_not_find_is_made(world: World) -> None:
     world.own.away[new] = RookeryError(Cause.BUSY, "later")
     with pytest.raises(RookeryError, match="later"):
         await world.hosts.locate(new)
+
+
+async def test_the_pools_own_row_decides_where_the_directory_is_old(world: World) -> None:
+    world.own.away[OURS] = MovedTo(7)
+    assert await world.hosts.locate(OURS) == Elsewhere("", B1.address, 0, "b", (B1.lmtp, B2.lmtp))
+    assert not world.hosts.here(OURS)
+    world.own.away[OURS] = MovedTo(8)
+    with pytest.raises(RookeryError) as caught:  # of which the directory has not heard here
+        await world.hosts.locate(OURS)
+    assert caught.value.cause is Cause.MOVED
+    assert not world.made
 
 
 async def test_while_the_directory_is_away_nothing_is_here(world: World) -> None:

@@ -11,8 +11,8 @@ from rookery.distribution.placement import placement as module
 from rookery.distribution.placement.heartbeat import ALONE, Surroundings
 from rookery.distribution.placement.placement import GROUP, Placement
 from rookery.distribution.placement.static import StaticPlacement
-from rookery.distribution.placement.values import Answer, Elsewhere, Here
-from rookery.storage.schema import REMOVED
+from rookery.distribution.placement.values import Answer, Elsewhere, Here, MovedTo
+from rookery.storage.schema import MOVED, MOVING_IN, REMOVED
 from tests.placement.backend import Backend, Sessions
 from tests.placement.conftest import MemoryPlace, Moments, Place, account_id, numbered
 from tests.placement.virtual import run
@@ -217,11 +217,20 @@ class TestClaims:
         assert caught.value.cause is Cause.UNAVAILABLE
 
     async def test_tombstones_refuse(self, here: MemoryPlace, one: Backend) -> None:
-        (removed,), (moved,) = here.add(1, REMOVED), here.add(1, 2)
+        (removed,), (moved,) = here.add(1, REMOVED), here.add(1, MOVING_IN)
         for account, cause in ((removed, Cause.NOT_FOUND), (moved, Cause.MOVED), (account_id(77), Cause.NOT_FOUND)):
             with pytest.raises(RookeryError) as caught:
                 await one.locate(account)
             assert caught.value.cause is cause
+
+    async def test_a_tombstone_of_what_has_moved_says_where(self, here: MemoryPlace, one: Backend) -> None:
+        (account,) = here.add(1)
+        await one.locate(account)
+        here.pool.accounts[account].state, here.pool.accounts[account].pool = MOVED, 7
+        one.placement.fenced([account])  # as a batch finds it
+        with pytest.raises(MovedTo) as caught:
+            await one.locate(account)
+        assert (caught.value.pool, caught.value.cause) == (7, Cause.MOVED)
 
 
 class TestLosing:

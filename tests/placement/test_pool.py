@@ -3,8 +3,8 @@
 import pytest
 
 from rookery.base.errors import Cause, Refusal
-from rookery.distribution.placement.values import Elsewhere, Here, Nobody, Peer, Pool
-from rookery.storage.schema import REMOVED
+from rookery.distribution.placement.values import Elsewhere, Here, Moved, Nobody, Peer, Pool
+from rookery.storage.schema import MOVED, MOVING_IN, MOVING_OUT, REMOVED
 from tests.placement.conftest import Place, account_id
 
 MOVING = 2
@@ -109,13 +109,22 @@ class TestClaims:
         assert not (await pool.claim(10, [account], take=True)).living
         assert (await pool.claim(20, [account], take=False)).found[account] == Nobody()
 
-    @pytest.mark.parametrize(("state", "cause"), [(REMOVED, Cause.NOT_FOUND), (MOVING, Cause.MOVED)])
+    @pytest.mark.parametrize(
+        ("state", "cause"), [(REMOVED, Cause.NOT_FOUND), (MOVING_IN, Cause.MOVED), (MOVING_OUT, Cause.MOVED)]
+    )
     async def test_only_active_accounts_are_claimed(self, place: Place, state: int, cause: Cause) -> None:
         (account,) = place.add(1, state)
         pool = await _registered(place, 10)
         found = (await pool.claim(10, [account], take=True)).found[account]
         assert isinstance(found, Refusal)
         assert found.cause is cause
+
+    async def test_of_what_has_moved_the_pools_own_row_says_where_it_is(self, place: Place) -> None:
+        (stays,), (moved,) = place.add(1), place.add(1, MOVED)
+        pool = await _registered(place, 10)
+        claimed = await pool.claim(10, [stays, moved], take=True)
+        assert claimed.found[moved] == Moved(7)
+        assert isinstance(claimed.found[stays], Here)
 
     async def test_a_claim_makes_no_account(self, place: Place) -> None:
         pool = await _registered(place, 10)

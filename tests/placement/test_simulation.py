@@ -6,9 +6,11 @@ from random import Random
 
 import pytest
 
+from rookery.base.ids import AccountId
 from rookery.base.log import Level, logger
 from rookery.distribution.placement.heartbeat import STUCK
-from rookery.distribution.placement.values import Elsewhere, Here
+from rookery.distribution.placement.values import Elsewhere, Here, MovedTo
+from rookery.storage.schema import MOVED
 from tests.placement.simulation import Machine, World
 from tests.placement.virtual import run
 
@@ -60,6 +62,9 @@ def _fault(world: World, random: Random) -> None:
 async def _everything_opens(world: World) -> None:
     for account in world.accounts:
         machine = world.random.choice(world.machines)
+        if world.pool.accounts[account].state == MOVED:
+            await _refers(world, account)
+            continue
         found = await machine.placement.locate(account)
         for _ in range(3):  # clients are at work: whoever hosts it may release it before it is asked
             if isinstance(found, Elsewhere):
@@ -67,13 +72,25 @@ async def _everything_opens(world: World) -> None:
         assert isinstance(found, Here)
 
 
+async def _refers(world: World, account: AccountId) -> None:
+    """Whoever had it open learns from the fence, at the next write at the latest."""
+    for machine in world.machines:
+        if machine.placement.here(account):
+            machine.placement.fenced([account])
+        with pytest.raises(MovedTo):
+            await machine.placement.locate(account)
+
+
 async def _life(seed: int, backends: int, accounts: int) -> World:
     world = World(seed, backends, accounts)
     for machine in world.machines:
         machine.start()
+    leaving = list(world.accounts[: accounts // 4])
     while world.now < SECONDS:
         await asyncio.sleep(world.random.expovariate(1.0))
         _fault(world, world.random)
+        if leaving and world.random.random() < 0.1:
+            world.move(leaving.pop())
     await asyncio.sleep(20.0)
     await _everything_opens(world)
     failed = [task for machine in world.machines for task in machine.tasks if task.done()]

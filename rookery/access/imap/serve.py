@@ -74,4 +74,7 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
 
 def _say_lost(session: Session, stream: Stream) -> None:
     log.debug("lost", session=session.id, account=session.user)
-    stream.write(responses.bye("The account has moved to another server, connect again", b"UNAVAILABLE"))
+    if session.account.removed:
+        stream.write(responses.bye("The account was removed"))
+    else:
+        stream.write(responses.bye("The account has moved to another server, connect again", b"UNAVAILABLE"))

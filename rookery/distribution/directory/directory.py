@@ -66,6 +66,7 @@ class Directory:
         "_remembered",
         "_watchers",
         "_writer",
+        "confirm_release",
         "here",
         "random",
         "secrets",
@@ -84,6 +85,7 @@ class Directory:
         random: RandomBytes = system_random,
     ) -> None:
         self._database = database
+        self.confirm_release = database.confirm_release
         self._writer = writer
         self._clock = clock
         self._copy = copy
@@ -213,10 +215,6 @@ class Directory:
                 Cause.UNSUPPORTED, "the directory is on PostgreSQL, which makes its own copies; see pg_basebackup"
             )
         await asyncio.get_running_loop().run_in_executor(None, self._copy, target)
-
-    def confirm_release(self) -> None:
-        """As engine.Database says."""
-        self._database.confirm_release()
 
     async def close(self) -> None:
         """Write the last logins, finish the acts under way."""
@@ -348,9 +346,6 @@ class Directory:
     def pool_of(self, record: AccountRecord) -> Pool | None:
         """None while no pool is known at all."""
         return self._memory.pools().get(record.pool)
-
-    def pool(self, number: int) -> Pool | None:
-        return self._memory.pools().get(number) if number else None
 
     @property
     def several_pools(self) -> bool:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId
 from rookery.base.log import logger
-from rookery.distribution.placement.values import Claimed, Elsewhere, Here, Nobody, Peer
+from rookery.distribution.placement.values import Claimed, Elsewhere, Here, Moved, Nobody, Peer
+from rookery.storage.batch import MOVING
 from rookery.storage.engine import EngineFailed, Reader, Transaction
 from rookery.storage.hosting import TIMELINE, application
 from rookery.storage.jump import jump
 from rookery.storage.postgres import PostgresDatabase
-from rookery.storage.schema import ACTIVE, REMOVED
+from rookery.storage.schema import ACTIVE, MOVED, REMOVED
 
 LOCK_MS = 100  # whoever holds a row for longer is perhaps frozen
 ATTEMPTS = 3  # with the sessions of the dead ended between them
@@ -23,7 +24,7 @@ BUSY = 3  # rows, one by one, that stay locked; beyond it the others are not tri
 
 log = logger("placement")
 
-Found = Here | Elsewhere | Nobody | Refusal
+Found = Elsewhere | Moved | Nobody | Refusal
 
 _ACCOUNT = ("id", "account", "state", "incarnation", "opened_under")
 _HOST = ("incarnation", "backend", "address", "ended")
@@ -172,9 +173,7 @@ def _living(reader: Reader, incarnation: int) -> tuple[bool, str]:
     return row[1], row[0]
 
 
-def _located(
-    reader: Reader, incarnation: int, accounts: Sequence[AccountId], timeline: str
-) -> dict[AccountId, Elsewhere | Nobody | Refusal]:
+def _located(reader: Reader, incarnation: int, accounts: Sequence[AccountId], timeline: str) -> dict[AccountId, Found]:
     """Where each is; Nobody's are those that this incarnation may claim, among them its own: the answer to the claim
     was lost, and nobody else may have them.
     """
@@ -182,13 +181,17 @@ def _located(
     named = {row[3] for row in rows.values() if row[3] is not None}
     found = reader.select_many("incarnation", _HOST, ("incarnation",), [(one,) for one in named])
     hosts = {row[0]: Elsewhere(row[1], row[2], row[0]) for row in found if not row[3]}
-    located: dict[AccountId, Elsewhere | Nobody | Refusal] = {}
+    gone = [(account,) for account, row in rows.items() if row[2] == MOVED]
+    pools: dict[bytes, int] = dict(reader.select_many("moved", ("id", "pool"), ("id",), gone)) if gone else {}
+    located: dict[AccountId, Found] = {}
     for account in accounts:
         row = rows.get(account)
         if row is None or row[2] == REMOVED:
             located[account] = Refusal(Cause.NOT_FOUND, "no such account in this pool")
+        elif account in pools:
+            located[account] = Moved(pools[account])
         elif row[2] != ACTIVE:
-            located[account] = Refusal(Cause.MOVED, "the account is moving, or has moved, to another pool")
+            located[account] = Refusal(MOVING.cause, MOVING.what)
         elif row[3] == incarnation or row[4] != timeline:
             located[account] = Nobody()
         else:

@@ -20,7 +20,17 @@ from rookery.base.log import Level, logger
 from rookery.base.outage import Outage
 from rookery.distribution.placement.handing import Handing
 from rookery.distribution.placement.heartbeat import Heartbeat, Me, Surroundings
-from rookery.distribution.placement.values import Backend, Claimed, Elsewhere, Here, Location, Nobody, Pool
+from rookery.distribution.placement.values import (
+    Backend,
+    Claimed,
+    Elsewhere,
+    Here,
+    Location,
+    Moved,
+    MovedTo,
+    Nobody,
+    Pool,
+)
 from rookery.storage.hosting import application
 
 GROUP = 64  # accounts claimed by one statement, and at once
@@ -32,7 +42,8 @@ TIDY = 10.0  # seconds between two looks for such
 
 log = logger("placement")
 
-Waiting = asyncio.Future[Location | Refusal]
+Answer = Location | Moved | Refusal
+Waiting = asyncio.Future[Answer]
 
 
 class Opened(Protocol):
@@ -166,7 +177,9 @@ class Placement:
         return account in self._held and account not in self._leaving
 
     async def locate(self, account: AccountId) -> Location:
-        """Where it is; claims it when nobody hosts it. Raises NOT_FOUND, MOVED, BUSY, UNAVAILABLE."""
+        """Where it is; claims it when nobody hosts it. Raises NOT_FOUND, MOVED (MovedTo, to another pool), BUSY,
+        UNAVAILABLE.
+        """
         if self.here(account):
             return self._again(account)
         try:
@@ -187,6 +200,8 @@ class Placement:
             found = await asyncio.shield(self._ask(account))
             if isinstance(found, Refusal):
                 raise RookeryError(found.cause, found.what)
+            if isinstance(found, Moved):
+                raise MovedTo(found.pool)
             if isinstance(found, Elsewhere):
                 return found
 
@@ -204,7 +219,7 @@ class Placement:
             self._wanted.set()
         return asked
 
-    def _answer(self, account: AccountId, found: Location | Refusal) -> None:
+    def _answer(self, account: AccountId, found: Answer) -> None:
         asked = self._asked.pop(account, None)
         if asked is not None and not asked.done():
             asked.set_result(found)
@@ -251,7 +266,7 @@ class Placement:
             answer = self._successor(account) if isinstance(found, Nobody) else found
             if isinstance(answer, Here):
                 self._held[account] = _Held(answer.epoch, self._now())
-            elif self._is_for_now(answer):
+            elif not isinstance(answer, Moved) and self._is_for_now(answer):
                 again = self._asked.pop(account, None)
                 if again is not None:
                     self._asked[account] = again

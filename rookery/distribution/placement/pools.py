@@ -4,7 +4,7 @@ What the directory says of another pool may be old; that pool's backends decide,
 pool that its store does not know yet was made by a node of another pool, and is made here when it is first asked for.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.distribution.directory.reading import NotInMemory
 from rookery.distribution.directory.values import Pool
-from rookery.distribution.placement.values import Elsewhere, Location
+from rookery.distribution.placement.values import Elsewhere, Location, MovedTo
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ class Pools(Protocol):
     """What is asked of the directory."""
 
     def elsewhere(self, account: AccountId) -> Pool | None: ...
+
+    def pools(self) -> Sequence[Pool]: ...
 
 
 class Directory(Protocol):
@@ -82,7 +84,9 @@ class AcrossPools:
             return False
 
     async def locate(self, account: AccountId) -> Location:
-        """Of another pool, one backend after the other is named: nobody here knows which of them live."""
+        """Of another pool, one backend after the other is named: nobody here knows which of them live. Where the pool's
+        own row says that the account has moved, that counts, and not what the directory says of the account.
+        """
         pool = await self._directory.find(lambda directory: directory.elsewhere(account))
         if pool is not None:
             return self._there(pool)
@@ -94,6 +98,12 @@ class AcrossPools:
             self._found.add(account)
         try:
             return await self._own.locate(account)
+        except MovedTo as moved:
+            number = moved.pool
+            for pool in await self._directory.find(lambda directory: directory.pools()):
+                if pool.id == number:
+                    return self._there(pool)
+            raise
         except RookeryError as error:
             if error.cause is not Cause.NOT_FOUND:
                 raise

@@ -1,15 +1,21 @@
 """Where one backend has all accounts of the pool: the same questions, and always the same answers."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rookery.base.ids import AccountId
-from rookery.distribution.placement.values import Backend, Here, Location
+from rookery.distribution.placement.values import Backend, Here, Location, MovedTo
 
 
 class StaticPlacement:
-    """The store's folder is locked, so no other process has it open."""
+    """The store's folder is locked, so no other process has it open. `moved`: accounts that went to other pools."""
 
-    def __init__(self, backend: str = "", address: str = "") -> None:
+    def __init__(
+        self, backend: str = "", address: str = "", moved: Mapping[AccountId, int] = MappingProxyType({})
+    ) -> None:
         self._backend = backend
         self._address = address
+        self._moved = moved
 
     def may_read(self) -> bool:
         return True
@@ -18,9 +24,12 @@ class StaticPlacement:
         return
 
     def here(self, account: AccountId) -> bool:
-        return True
+        return account not in self._moved
 
     async def locate(self, account: AccountId) -> Location:
+        """Raises MovedTo."""
+        if account in self._moved:
+            raise MovedTo(self._moved[account])
         return Here(0)
 
     async def release(self, account: AccountId) -> None:

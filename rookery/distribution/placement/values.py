@@ -5,7 +5,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from rookery.base.errors import Refusal
+from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
 
 INTERVAL = 0.2  # seconds from beat to beat
@@ -31,6 +31,20 @@ class Elsewhere(msgspec.Struct, frozen=True):
 
 
 Location: TypeAlias = Here | Elsewhere
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """It was in this pool, and is in that one: its number in the directory."""
+
+    pool: int
+
+
+class MovedTo(RookeryError):
+    """The same, to who does not know the pools of the directory: they refuse it for now."""
+
+    def __init__(self, pool: int) -> None:
+        super().__init__(Cause.MOVED, "the account has moved to another pool")
+        self.pool = pool
 
 
 class Nobody(msgspec.Struct, frozen=True):
@@ -59,7 +73,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
     timeline: str
     living: bool
-    found: Mapping[AccountId, Here | Elsewhere | Nobody | Refusal] = {}
+    found: Mapping[AccountId, Here | Elsewhere | Moved | Nobody | Refusal] = {}
 
 
 class Backend(msgspec.Struct, frozen=True):

@@ -31,6 +31,17 @@ async def test_silent_ones_and_idling_ones_end_at_once(world: World) -> None:
     await again.ok("SELECT INBOX")
 
 
+async def test_of_a_removed_account_they_end_when_it_is_gone(world: World) -> None:
+    silent, idling, other = await world.login(), await world.selected(), await world.selected("bob")
+    idling.send(b"i IDLE\r\n")
+    assert await idling.line() == b"+ idling"
+    await world.store.remove_account(world.account_id("alice"))
+    for client in (silent, idling):
+        assert await client.line() == b"* BYE The account was removed"
+        await asyncio.wait_for(client.task, 20)
+    await other.ok("NOOP")
+
+
 async def test_in_the_middle_of_an_append(world: World) -> None:
     client = await world.login()
     client.send(b"a APPEND INBOX {100}\r\n")
