@@ -7,7 +7,6 @@ tests/placement/test_frozen.py has the four states on connections of its own, an
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -68,7 +67,6 @@ def test_frozen_in_mid_transaction(tapped: tuple[Cluster, Tapped], state: str) -
 
 
 @pytest.mark.soak
-def test_frozen_in_mid_transaction_for_long(tmp_path: Path) -> None:
-    with tapped_cluster(tmp_path, 1) as (cluster, tap):
-        for state in STATES:
-            _frozen(cluster, tap, state, FROZEN_LONG)
+@pytest.mark.parametrize("state", STATES)
+def test_frozen_in_mid_transaction_for_long(tapped: tuple[Cluster, Tapped], state: str) -> None:
+    _frozen(*tapped, state, FROZEN_LONG)
