@@ -62,7 +62,7 @@ def list_backends(context: typer.Context, json: Json = False) -> None:
 def drain(context: typer.Context, name: Name) -> None:
     """Hand its accounts to the others, one by one, and take no more until `undrain`."""
     moved = _client(context).at(name).call(operations.drain_backend)
-    write(f"{name} hosts no accounts; {moved} went to whoever is asked for them next.")
+    write(f"{name} gave {moved} accounts away; each opens at whoever is asked for it next.")
 
 
 @backend.command("undrain")

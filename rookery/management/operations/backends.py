@@ -58,14 +58,16 @@ async def list_backends(parts: "Parts") -> list[BackendView]:
 
 @operation("backend.drain", running=True)
 async def drain_backend(parts: "Parts") -> int:
-    """Hand every account that is hosted here to the other backends, and take no more; returns of how many."""
+    """Hand every account that is hosted here to the other backends, and take no more; returns how many went. Those that
+    are here when `undrain` is said stay.
+    """
     if not parts.config.store.database:
         raise RookeryError(
             Cause.UNSUPPORTED, "a static pool has one backend, and none to take its accounts; stop the node instead"
         )
     held = len(parts.placement.hosted())
     await parts.placement.drain()
-    return held
+    return held - len(parts.placement.hosted())
 
 
 @operation("backend.undrain", running=True)
