@@ -51,6 +51,12 @@ class Node:
     def popen(self, arguments: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(self.command(arguments), **options)
 
+    def pids(self) -> list[int]:
+        """Of every process there; the test's own node has too many."""
+        assert self.namespace
+        done = subprocess.run(["ip", "netns", "pids", self.namespace], check=True, capture_output=True)
+        return [int(pid) for pid in done.stdout.split()]
+
 
 class Network:
     """Nothing of it is left at the end, whatever happened. Who leaves it ends its processes first."""
@@ -105,6 +111,11 @@ class Network:
     def cut(self, one: str, other: str) -> None:
         self.lose(one, other)
         self.lose(other, one)
+
+    def isolate(self, name: str) -> None:
+        """From everybody, as if it had no power."""
+        for other in self._nodes.keys() - {name}:
+            self.cut(name, other)
 
     def slow(self, one: str, other: str, *, delay: float = 0.0, rate: float = 0.0) -> None:
         """Both ways: seconds for each packet, octets a second (0: no limit)."""
