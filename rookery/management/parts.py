@@ -200,7 +200,7 @@ class Parts:
     async def usage(self, account: AccountId) -> Usage:
         """What an account holds; opens it for the moment, unless another backend has it open."""
         if not isinstance(await self.hosts.locate(account), Here):
-            return self._usage_elsewhere(account)
+            return await self.store.away(lambda: self._usage_elsewhere(account))
         opened = await self.store.open_account(account)
         try:
             return opened.usage()

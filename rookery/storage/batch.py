@@ -16,6 +16,7 @@ from rookery.base.numberset import NumberSet
 from rookery.storage.blobs import Place
 from rookery.storage.counters import COUNTER_COLUMNS, UNCOUNTED_LIMIT, WHOLE, Birth, Counter, read_births
 from rookery.storage.engine import Row, Transaction
+from rookery.storage.outline import Outline, read_outline
 from rookery.storage.schema import ACTIVE, REMOVED
 from rookery.storage.values import Change, Kind, Verb
 
@@ -62,7 +63,6 @@ class AccountRow:
         "births",
         "born",
         "changes",
-        "copied",
         "counters",
         "detailed",
         "epoch",
@@ -72,12 +72,14 @@ class AccountRow:
         "message_limit",
         "next_mailbox",
         "number",
+        "outline",
         "promised",
         "renamed",
         "row",
         "row_dirty",
         "settle",
         "size_limit",
+        "sources",
         "state",
         "uidvalidity",
         "whole",
@@ -85,7 +87,8 @@ class AccountRow:
 
     def __init__(self, row: Row, whole: Counter, births: list[Birth], *, detailed: bool) -> None:
         """`births` are those that `whole` leaves out."""
-        self.renamed = False  # names, subscriptions, keywords or limits differ: an open account reads them again
+        self.renamed = False  # names, subscriptions, keywords, limits or state differ
+        self.outline: Outline | None = None  # as it is then, if somebody has the account open
         self.take(row)
         self.births = births  # appended before this batch and not in the stored counters
         self.born: list[Birth] = []  # by this batch
@@ -100,7 +103,7 @@ class AccountRow:
         self.promised = 0  # keyword bits that this batch gives to messages
         self.changes: list[Change] = []  # of this batch, in order
         self.row_dirty = False
-        self.copied = False  # messages came that have their flags from elsewhere
+        self.sources: dict[int, Source] = {}  # of messages that came with their flags, by change number
 
     def take(self, row: Row) -> None:
         """The account's own row, as it is now."""
@@ -152,12 +155,22 @@ class AccountRow:
         return None
 
 
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """Where copies were made of: in order of UID, one for each."""
+
+    mailbox: int
+    uids: NumberSet
+
+
+NOWHERE: Mapping[int, Source] = {}
+
+
 class Progress(msgspec.Struct, frozen=True, gc=False):
     """What one committed batch did to one account.
 
     before, modseq: the change counter then and now. counters: those that differ, as they are now. detailed: `changes`
-    are there (they are kept only for accounts that somebody has open). epoch: under which the account was hosted.
-    copied: flags of births are to be read; else they are in `changes`.
+    are there (they are kept only for accounts that somebody has open), and `outline` if it is `renamed`. epoch: under
+    which the account was hosted. sources: of births that have not the flags in `changes`, by change number.
     """
 
     before: int
@@ -167,7 +180,8 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     renamed: bool
     detailed: bool
     epoch: int = 0
-    copied: bool = False
+    outline: Outline | None = None
+    sources: Mapping[int, Source] = NOWHERE
 
 
 class Batch:
@@ -310,6 +324,9 @@ class Batch:
         if self.log_rows:
             tx.insert_many("change", _CHANGE_COLUMNS, self.log_rows)
             self.log_rows = []
+        for row in self.accounts.values():
+            if row.renamed and row.detailed:
+                row.outline = read_outline(tx, row.id)
 
     def _settled(self, tx: Transaction) -> list[tuple[int, ...]]:
         """Rows of `counter`: of every account that did more than take in messages, or has many births uncounted."""
@@ -337,6 +354,6 @@ class Batch:
                 counters = [c for c in row.counters.values() if c.dirty]
                 made[row.id] = Progress(
                     row.before, row.whole.modseq, row.changes, [row.whole, *counters], row.renamed, row.detailed,
-                    row.epoch, row.copied,
+                    row.epoch, row.outline, row.sources,
                 )  # fmt: skip
         return made

@@ -8,7 +8,7 @@ from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import UID_LIMIT
-from rookery.storage.batch import AccountRow, Batch
+from rookery.storage.batch import AccountRow, Batch, Source
 from rookery.storage.counters import Counter
 from rookery.storage.engine import Transaction
 from rookery.storage.expunge import delete_presences, subtract
@@ -99,7 +99,8 @@ def _place(
     target.modseq = modseq
     target.dirty = True
     batch.log(row, modseq, Kind.MESSAGE, Verb.CREATED, target.mailbox, made)
-    row.copied = True
+    if row.detailed:
+        row.sources[modseq] = Source(source.mailbox, found.uids)
     if move:
         delete_presences(tx, row, source.mailbox, found.uids)
         subtract(source, found, size)

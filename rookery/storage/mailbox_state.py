@@ -47,6 +47,13 @@ class MailboxState:
         index = bisect_left(self.uids, uid)
         return index if index < len(self.uids) and self.uids[index] == uid else None
 
+    def flags_of(self, uids: NumberSet) -> list[int]:
+        """Of those that are here, in order."""
+        found: list[int] = []
+        for low, high in uids.ranges:
+            found.extend(self.flags[bisect_left(self.uids, low) : bisect_right(self.uids, high)])
+        return found
+
     # --- for the OpenAccount -------------------------------------------------------------------------------------
 
     def add_rows(self, rows: Iterable[Row]) -> None:
@@ -58,7 +65,7 @@ class MailboxState:
         self.modseqs.extend([row[2] for row in fresh])
 
     def apply(self, change: Change) -> None:
-        """Flags and removals; births are read from the database (`add_rows`), for a copy brings its flags along."""
+        """Flags and removals; for births see `add_rows`."""
         if change.verb is Verb.CHANGED:
             self.assign(change.uids, change.added, change.removed, change.modseq)
         elif change.verb is Verb.DESTROYED:

@@ -83,18 +83,23 @@ class OpenAccounts:
         return found
 
     async def _opened(self, account: AccountId, epoch: int | None, opening: _Opening) -> OpenAccount:
-        """Read it, and then take over what was committed meanwhile, as far as it was not read."""
+        """Read it, and then take over what was committed meanwhile, as far as it was not read. A batch that had begun
+        before does not say what it did to an account that nobody wanted: it is waited for, and the account read again.
+        """
         try:
-            found = await self._home.away(lambda: OpenAccount(self._home, account, epoch))
-            if self._opening.get(account) is not opening:
-                raise RookeryError(NOT_HERE.cause, NOT_HERE.what)
+            while True:
+                found = await self._home.read_behind(lambda: OpenAccount(self._home, account, epoch))
+                if self._opening.get(account) is not opening:
+                    raise RookeryError(NOT_HERE.cause, NOT_HERE.what)
+                made, opening.made = opening.made, []
+                if all(found.advance(one) for one in made if found.epoch in (None, one.epoch)):
+                    break
+            found.need_active()
             self._open[account] = self._idle[account] = found
             found.idle_since = self._clock.monotonic()
         finally:
             if self._opening.get(account) is opening:
                 del self._opening[account]
-        for made in opening.made:
-            self._advance_one(found, made)
         return found
 
     def _epoch(self, account: AccountId) -> int | None:
@@ -158,7 +163,8 @@ class OpenAccounts:
         if account.epoch is not None and account.epoch != made.epoch:
             return  # of before this process lost the account and had it again: that was read
         try:
-            account.advance(made)
+            if not account.advance(made):
+                account.reload()
         except RookeryError as error:
             self.lose({account.account})
             name = account_text(account.account)

@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
-from rookery.base.numberset import NumberSet
-from rookery.storage.batch import MOVING, NO_ACCOUNT, Progress
+from rookery.storage.batch import MOVING, NO_ACCOUNT, Progress, Source
 from rookery.storage.changes import Tail, read_changes
-from rookery.storage.counters import WHOLE, Counter, read_counters
-from rookery.storage.engine import Reader, Row
+from rookery.storage.counters import WHOLE, Counter
+from rookery.storage.engine import Row
 from rookery.storage.home import Home
 from rookery.storage.mailbox_state import MailboxState, read_all, read_next, read_range
 from rookery.storage.names import canonical
+from rookery.storage.outline import Outline, read_outline
 from rookery.storage.schema import ACTIVE, REMOVED
 from rookery.storage.values import FIRST_KEYWORD_BIT, KEYWORD_LIMIT, Change, Kind, Mailbox, SpecialUse, Usage, Verb
 
@@ -27,9 +27,6 @@ T = TypeVar("T")
 
 ROWS_PER_READ = 10_000  # of one short read while a mailbox is loaded piece by piece
 STATES_KEPT = 8  # mailboxes whose arrays stay in memory although no session has them selected
-
-_ACCOUNT = "SELECT account, state, size_limit, message_limit FROM account WHERE id = ?"
-_NAMES = "SELECT mailbox, name, special_use FROM mailbox WHERE account = ?"
 
 
 class Picture:
@@ -65,10 +62,10 @@ class Picture:
         self._mailboxes: dict[int, Mailbox] = {}
         self._by_name: dict[str, int] = {}
         with home.read() as reader:
-            self._read_names(reader)
-            self.modseq = self._read_counters(reader)
-        self._tail = Tail(self.modseq)
+            outline = read_outline(reader, account)
+        self.modseq = self._take(outline)
         self.need_active()
+        self._tail = Tail(self.modseq)
 
     @property
     def removed(self) -> bool:
@@ -84,88 +81,74 @@ class Picture:
         """Anything of this account that reads, without keeping the event loop from others while a server answers."""
         return await self._home.away(work)
 
-    # --- reading from the database -------------------------------------------------------------------------------
-
-    def _read_names(self, reader: Reader) -> None:
-        row = reader.row(_ACCOUNT, self.account)
-        if row is None:
-            raise RookeryError(Cause.NOT_FOUND, "no such account in this store")
-        self._number: int = row[0]
-        self.state: int = row[1]
-        names = reader.rows("SELECT name FROM subscription WHERE account = ? ORDER BY name", self._number)
-        self._subscriptions = {name: None for (name,) in names}
-        bits = reader.rows("SELECT bit, name FROM keyword WHERE account = ? ORDER BY bit", self._number)
-        self._keywords: dict[int, str] = dict(bits)
-        self._usage = Usage(0, 0, row[2], row[3])
-
-    def _read_counters(self, reader: Reader) -> int:
-        """Fills mailboxes and usage; returns the change number."""
-        counters = read_counters(reader, self._number)
-        whole = counters.get(WHOLE)
-        if whole is None:  # the account was removed, and its rows are purged
-            self._mailboxes, self._by_name = {}, {}
-            return self.modseq
-        self._usage = Usage(whole.size, whole.messages, self._usage.size_limit, self._usage.message_limit)
-        self._mailboxes = {}
-        for number, name, use in reader.rows(f"{_NAMES} ORDER BY mailbox", self._number):
-            special = SpecialUse(use) if use else None
-            self._mailboxes[number] = _mailbox(counters[number], name, special, name in self._subscriptions)
-        self._by_name = {mailbox.name: mailbox.number for mailbox in self._mailboxes.values()}
-        return whole.modseq
-
     def reload(self) -> None:
         """Read everything again: what a batch did to the account is not known."""
         with self._home.read() as reader:
-            self._read_names(reader)
-            modseq = self._read_counters(reader)
-            for number, state in self._states.items():
-                state.replace(read_all(reader, self._number, number))
-        self._tail = Tail(modseq)
-        self.modseq = modseq
+            outline = read_outline(reader, self.account)
+            rows = {} if outline is None else {n: read_all(reader, outline.number, n) for n in self._states}
+        self.modseq = self._take(outline)
+        for number, state in self._states.items():
+            state.replace(rows.get(number, ()))
+        self._tail = Tail(self.modseq)
         self._wake()
 
     # --- taking over what is committed ---------------------------------------------------------------------------
 
-    def advance(self, progress: Progress) -> None:
-        """Take over what a committed batch did. Called by the store, once for each batch, in order."""
+    def _take(self, outline: Outline | None) -> int:
+        """Returns the change number. None, or one without counters: the account was removed, its rows are purged."""
+        self._mailboxes, self._by_name = {}, {}
+        self.state = REMOVED if outline is None else outline.state
+        if outline is None or WHOLE not in outline.counters:
+            return self.modseq
+        self._number = outline.number
+        self._subscriptions = dict.fromkeys(outline.subscriptions)
+        self._keywords = outline.keywords
+        whole = outline.counters[WHOLE]
+        self._usage = Usage(whole.size, whole.messages, outline.size_limit, outline.message_limit)
+        for number, name, use in outline.mailboxes:
+            special = SpecialUse(use) if use else None
+            self._mailboxes[number] = _mailbox(outline.counters[number], name, special, name in self._subscriptions)
+        self._by_name = {mailbox.name: mailbox.number for mailbox in self._mailboxes.values()}
+        return whole.modseq
+
+    def advance(self, progress: Progress) -> bool:
+        """Take over what a committed batch did. Called by the store, once for each batch, in order. False: it does not
+        follow on what is here; the account is to be read again.
+        """
         if progress.modseq > self.modseq or progress.renamed:
-            if progress.before > self.modseq or (progress.modseq > self.modseq and not progress.detailed):
-                self.reload()
-                return
+            if progress.before > self.modseq or not progress.detailed:
+                return False
             self._apply(progress)
             self._wake()
+        return True
 
     def _apply(self, progress: Progress) -> None:
         if progress.renamed:
-            with self._home.read() as reader:
-                self._read_names(reader)
-                self._read_counters(reader)
+            self._take(progress.outline)
         if progress.modseq >= self.modseq:
             for counter in progress.counters:
                 self._count(counter)
         changes = [change for change in progress.changes if change.modseq > self.modseq]
-        self._apply_births(changes, copied=progress.copied)
         for change in changes:
+            if change.verb is Verb.CREATED and change.mailbox in self._states and change.kind is Kind.MESSAGE:
+                rows = self._born(change, progress.sources.get(change.modseq))
+                self._states[change.mailbox].add_rows(rows)
             self._apply_change(change)
         self._tail.add(changes)
         self.modseq = max(self.modseq, progress.modseq)
 
-    def _apply_births(self, changes: list[Change], *, copied: bool) -> None:
-        """What is new in the selected mailboxes: of appended messages the changes say it all, copies are read, each
-        mailbox in one go.
+    def _born(self, change: Change, source: Source | None) -> list[Row]:
+        """What is new in a selected mailbox. Copies have the flags that their originals had then; those of a mailbox
+        that is not in memory are read.
         """
-        born: dict[int, NumberSet] = {}
-        for change in changes:
-            if change.verb is Verb.CREATED and change.mailbox in self._states and change.kind is Kind.MESSAGE:
-                if copied:
-                    born[change.mailbox] = born.get(change.mailbox, NumberSet()) | change.uids
-                else:
-                    rows = [(uid, change.added, change.modseq) for uid in change.uids]
-                    self._states[change.mailbox].add_rows(rows)
-        if born:
-            with self._home.read() as reader:
-                for number, uids in born.items():
-                    self._states[number].add_rows(read_range(reader, self._number, number, uids))
+        if source is None:
+            return [(uid, change.added, change.modseq) for uid in change.uids]
+        state = self._states.get(source.mailbox)
+        flags = state.flags_of(source.uids) if state is not None else []
+        if len(flags) == len(change.uids):
+            return [(uid, one, change.modseq) for uid, one in zip(change.uids, flags, strict=True)]
+        with self._home.read() as reader:
+            return read_range(reader, self._number, change.mailbox, change.uids)
 
     def _apply_change(self, change: Change) -> None:
         if change.mailbox in self._loading:
@@ -293,6 +276,10 @@ class Picture:
         idle = [number for number, kept in self._states.items() if kept.holders <= 0 and kept is not state]
         for number in idle[: max(0, len(idle) - STATES_KEPT)]:
             del self._states[number]
+
+    def latest(self, since: int, mailbox: int) -> list[Change] | None:
+        """As `changes`, of what is in memory; None when that does not reach back so far."""
+        return self._tail.since(since, mailbox) if since < self.modseq else []
 
     def changes(self, since: int, mailbox: int | None = None) -> list[Change]:
         """Everything with a greater change number, in order. Raises NOT_FOUND if some were trimmed away."""

@@ -5,19 +5,21 @@ once. A caller waits for CONNECT seconds at most, and the event loop is never ke
 """
 
 import contextlib
+import functools
+import time
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.abc import PQGen
 from psycopg.adapt import Loader
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause
 from rookery.storage.engine import EngineFailed, KeyExists, OutcomeUnknown, Row
+from rookery.storage.postgres_servers import servers
 
 CONNECT = 2  # seconds for one attempt
 SILENCE_MS = 5_000  # a peer that acknowledges nothing for so long is gone
@@ -58,14 +60,25 @@ class Connection(psycopg.Connection[Row]):
     patience: float | None = None
     impatient = False
     life: Life  # of the server, to the end of the connection
+    silent: Callable[[], None] | None = None  # called when it is lost after the server has not answered for long
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        began = time.monotonic()
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except errors._WaitTimeout:  # the one name that psycopg has for it
             self.impatient = True
             self.pgconn.finish()
+            self._lost()
             raise
+        except psycopg.OperationalError:
+            if self.closed and time.monotonic() - began >= CONNECT:
+                self._lost()
+            raise
+
+    def _lost(self) -> None:
+        if self.silent is not None:
+            self.silent()
 
 
 class _PlainNumber(Loader):
@@ -91,38 +104,18 @@ def translated(error: psycopg.Error) -> Exception:
     return error
 
 
-def beginning_with(conninfo: str, host: str, port: int) -> str:
-    """The same servers, that one first. As it was when it does not name several."""
-    facts = conninfo_to_dict(conninfo)
-    hosts = str(facts.get("host", "")).split(",")
-    ports = str(facts.get("port", "5432")).split(",")
-    servers = list(zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=True))
-    if "hostaddr" in facts or (host, str(port)) not in servers[1:]:
-        return conninfo
-    servers.sort(key=lambda server: server != (host, str(port)))
-    return make_conninfo(conninfo, host=",".join(h for h, _ in servers), port=",".join(p for _, p in servers))
-
-
 def close(connection: Connection) -> None:
     with contextlib.suppress(psycopg.Error):
         connection.close()
 
 
 class Dial:
-    """Connects to one schema. `pause` waits so many seconds (time.sleep). Any thread.
-
-    Of several servers the one that answered last is asked first: another may be silent for hours, and cost each new
-    connection CONNECT seconds.
-    """
-
-    _orders: ClassVar[
-        dict[str, str]
-    ] = {}  # of each conninfo as it was given: how it is used now, by all of the process
+    """Connects to one schema. `pause` waits so many seconds (time.sleep). Any thread."""
 
     def __init__(
         self, conninfo: str, schema: str, application: str, *, clock: Clock, pause: Callable[[float], None]
     ) -> None:
-        self._conninfo = conninfo
+        self._servers = servers(conninfo)
         self._application = application
         self._clock = clock
         self._pause = pause
@@ -145,8 +138,7 @@ class Dial:
         connection: Connection | None = None
         try:
             connection = Connection.connect(
-                self._orders.get(self._conninfo, self._conninfo),
-                autocommit=True, application_name=self._application, connect_timeout=CONNECT,
+                self._servers.conninfo(), autocommit=True, application_name=self._application, connect_timeout=CONNECT,
                 tcp_user_timeout=SILENCE_MS, keepalives_idle=ASK_AFTER, keepalives_interval=ASK_EVERY,
                 row_factory=tuple_row,
             )  # fmt: skip
@@ -159,7 +151,9 @@ class Dial:
             self._not_before = self._clock.monotonic() + self._delay
             raise translated(error) from error
         self._delay = 0.0
-        self._orders[self._conninfo] = beginning_with(self._conninfo, connection.info.host, connection.info.port)
+        server = connection.info.host, connection.info.port
+        self._servers.answers(*server)
+        connection.silent = functools.partial(self._servers.silent, *server)
         return connection
 
     def committed(self, transaction: str, pid: int, life: Life) -> bool:

@@ -254,6 +254,13 @@ class Store:
     def read(self) -> AbstractContextManager[Reader]:
         return self.database.read()
 
+    async def read_behind(self, work: Callable[[], T]) -> T:
+        """As `away`; before it returns, every batch that had begun before the call is done with."""
+        begun = self.writer.begun
+        found = await self.away(work)
+        await self.writer.resolved(begun)
+        return found
+
     async def perform(self, operation: Operation[A, R], item: A, *, messages: int = 0) -> R:
         """Carry out one operation of about so many messages; raises RookeryError when it is refused."""
         rule: Rule[A, R] = self._rules[operation.name]

@@ -62,6 +62,9 @@ class Writer:
         self._wake = threading.Condition()
         self._closing = False
         self._busy = False  # work waits or is being done; guarded by `_wake`
+        self.begun = 0  # batches so far
+        self._resolved = 0  # of them, here
+        self._behind: list[asyncio.Future[None]] = []  # for whoever waits for one of them
         self._room: deque[asyncio.Future[None]] = deque()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -129,6 +132,13 @@ class Writer:
             self._room.append(future)
             await future
 
+    async def resolved(self, batch: int) -> None:
+        """Wait until so many batches are done with, and what they did is known here."""
+        while self._resolved < batch:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._behind.append(future)
+            await future
+
     @property
     def waiting(self) -> int:
         """Octets that wait."""
@@ -154,6 +164,11 @@ class Writer:
             for _, staged in item.bodies:
                 staged.drop()
             self._answer(item)
+        self._resolved += 1
+        behind, self._behind = self._behind, []
+        for future in behind:
+            if not future.done():
+                future.set_result(None)
         while self._room and self._weight <= self._limit:
             future = self._room.popleft()
             if not future.done():
@@ -183,6 +198,7 @@ class Writer:
                         return
                     self._wake.wait()
                 items = self._take()
+            self.begun += 1
             started = self._clock.monotonic()
             try:
                 made = self._commit.carry_out(items)

@@ -42,7 +42,10 @@ async def test_the_directory_is_waited_for_without_keeping_others(site) -> None:
 async def test_what_is_looked_up_when_the_queue_stops_is_left_for_the_next_start(site) -> None:
     site.world.near.clear()
     message = await site.send("bob@example.test")
-    await site.queue.stop()
+    stopping = asyncio.ensure_future(site.queue.stop())
+    await asyncio.sleep(0)
+    site.world.near.set()
+    await stopping
     assert not site.world.local.taken
     assert await site.states(message) == {"bob@example.test": "claimed"}
 

@@ -26,14 +26,14 @@ async def test_handed_over_at_once(spool: Spool, hand, make: Make) -> None:
     ]
     assert spool.body(claimed.envelope).startswith(b"Subject: hello")
     assert await spool.claim_due(10) == ()
-    assert spool.next_due() is None
+    assert await spool.next_due() is None
 
 
 async def test_without_room_it_is_due_at_once(spool: Spool, hand, make: Make) -> None:
     hand.has_room = False
     await spool.accept(make(spool))
     assert (hand.taken, hand.woken) == ([], 1)
-    assert spool.next_due() == spool.now()
+    assert await spool.next_due() == spool.now()
     (claimed,) = await spool.claim_due(10)
     assert claimed.recipients[0].address == "bob@example.test"
     assert await spool.claim_due(10) == ()
@@ -94,7 +94,7 @@ async def test_bodies_of_all_sizes(open_spool: Open, make: Make, size: int) -> N
     spool = await open_spool()
     (claimed,) = await spool.claim_due(10)
     assert b"".join([chunk async for chunk in spool.chunks(claimed.envelope)]) == body
-    assert spool.head(claimed.envelope, 100) == body[:100]
+    assert await spool.head(claimed.envelope, 100) == body[:100]
 
 
 async def test_without_recipients_nothing_is_taken(spool: Spool, make: Make) -> None:

@@ -54,7 +54,7 @@ async def test_deferred_comes_back_at_its_time(spool: Spool, clock: ManualClock,
         Settlement(claimed.envelope, (Fate(1, State.DEFERRED, 451, "4.3.0", "later", "mx.test", later),))
     )
     assert not settled.finished
-    assert spool.next_due() == later
+    assert await spool.next_due() == later
     assert await spool.claim_due(10) == ()
     clock.advance(60)
     (again,) = await spool.claim_due(10)
@@ -162,15 +162,15 @@ async def test_lowest_unsettled_follows(spool: Spool, clock: ManualClock, make: 
     clock.advance(2 * LATE)
     hand_over = list(await spool.claim_due(10))
     first, second, third = sorted(claimed.envelope.message for claimed in hand_over)
-    assert spool.lowest_unsettled() == first
+    assert await spool.lowest_unsettled() == first
     by_id = {claimed.envelope.message: claimed for claimed in hand_over}
     done = (Fate(1, State.DELIVERED),)
     await spool.settle(Settlement(by_id[first].envelope, done))
-    assert spool.lowest_unsettled() == second
+    assert await spool.lowest_unsettled() == second
     await spool.settle(Settlement(by_id[third].envelope, done))
-    assert spool.lowest_unsettled() == second
+    assert await spool.lowest_unsettled() == second
     await spool.settle(Settlement(by_id[second].envelope, done))
-    assert spool.lowest_unsettled() > third
+    assert await spool.lowest_unsettled() > third
 
 
 async def test_a_thousand_recipients(spool: Spool, make: Make) -> None:

@@ -154,10 +154,10 @@ async def test_ids_are_not_forgotten_while_another_node_may_use_them(
     first, second = await open_spool(), await open_spool()
     early = second.new_id()
     clock.advance(LATE / 2)
-    assert first.lowest_unsettled() < early
+    assert await first.lowest_unsettled() < early
     await second.accept(make(second, message_id=early))
     clock.advance(LATE)
-    assert first.lowest_unsettled() == early
+    assert await first.lowest_unsettled() == early
 
 
 async def test_a_large_body_whose_message_was_never_committed_goes(

@@ -1,6 +1,8 @@
 """Backends of one shared store, each with its own idea of what it hosts; the claim is one statement."""
 
+import traceback
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 from rookery.base.clock import ManualClock
 from rookery.base.ids import AccountId, RandomBytes
 from rookery.storage.elsewhere import Elsewhere
+from rookery.storage.engine import Reader
 from rookery.storage.hosting import SHARED_MIGRATIONS
 from rookery.storage.postgres import PostgresDatabase
+from rookery.storage.postgres_pool import on_loop
 from rookery.storage.shared import parts_on
 from rookery.storage.store import Store
 from tests.postgres import Postgres
@@ -22,6 +26,20 @@ BOTH = pytest.mark.parametrize("kind", ["embedded", pytest.param("shared", marks
 def kind(request: pytest.FixtureRequest) -> str:
     """Of store: embedded, or where a test is marked with BOTH, shared too."""
     return str(getattr(request, "param", "embedded"))
+
+
+def reads_on_the_loop(store: Store) -> list[str]:
+    """Whoever keeps the event loop waiting for the database from now on is named here."""
+    found: list[str] = []
+    read = store.database.read
+
+    def watched() -> AbstractContextManager[Reader]:
+        if on_loop():
+            found.append("".join(traceback.format_stack()))
+        return read()
+
+    store.database.read = watched  # type: ignore[method-assign]
+    return found
 
 
 class Host:

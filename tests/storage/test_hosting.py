@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import system_random
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import Append
+from rookery.storage.engine import Transaction
 from rookery.storage.gate import Gate
 from rookery.storage.open_account import OpenAccount
 from rookery.storage.store import Store
 from rookery.storage.values import Appended, Flag, FlagMode
 from tests.postgres import Postgres, Wire
 from tests.storage.conftest import SMALL, Mail, staged
-from tests.storage.hosts import Host
+from tests.storage.hosts import Host, reads_on_the_loop
 from tests.storage.world import account_id
 
 pytestmark = pytest.mark.postgres
@@ -142,6 +144,26 @@ class TestOpening:
         assert opened.usage().messages == 5
         anew = OpenAccount(pool.first, ONE)
         assert opened.mailboxes() == anew.mailboxes()
+
+    async def test_a_batch_that_had_begun_is_waited_for(self, pool: Pool) -> None:
+        """It did not know that anybody would want to know."""
+        begun, go_on = threading.Event(), threading.Event()
+
+        def hold(tx: Transaction) -> None:
+            begun.set()
+            assert go_on.wait(30)
+
+        reads = reads_on_the_loop(pool.first)
+        delivery = asyncio.ensure_future(pool.deliver(pool.first, ONE))
+        held = asyncio.ensure_future(pool.first.exclusive(hold))
+        assert await asyncio.to_thread(begun.wait, 30)
+        opening = asyncio.ensure_future(pool.first.open_account(ONE))
+        await asyncio.to_thread(lambda: OpenAccount(pool.first, ONE))  # long enough to read it
+        assert not opening.done()
+        go_on.set()
+        await asyncio.gather(delivery, held)
+        assert (await opening).usage().messages == 1
+        assert not reads
 
     async def test_an_account_that_is_lost_while_it_is_read_is_not_opened(self, pool: Pool) -> None:
         opening = asyncio.ensure_future(pool.first.open_account(ONE))

@@ -7,7 +7,6 @@ from rookery.access.imap.content import Content
 from rookery.access.imap.flags import SYSTEM_NAMES, FlagTexts
 from rookery.access.imap.targets import Rows
 from rookery.access.imap.view import Updates, View
-from rookery.base.errors import Cause, RookeryError
 from rookery.base.numberset import NumberSet
 from rookery.storage.mailbox_state import MailboxState
 from rookery.storage.open_account import OpenAccount
@@ -59,7 +58,7 @@ class Selected:
         Another session's change in between that did just the same to some of these needs none either.
         """
         mine = self.view.own if self.view.own is not None else set()
-        for change in self.account.changes(before, self.number):
+        for change in self.account.latest(before, self.number) or ():
             same = change.verb is Verb.CHANGED and change.added == added and change.removed == removed
             if same and change.modseq <= modseq and not change.uids - uids:
                 mine.add(change.modseq)
@@ -86,11 +85,8 @@ class Selected:
             return None
         if account.by_number(self.number) is None:
             return view.vanish() if expunge and view.count else None
-        try:
-            changes = account.changes(view.modseq, self.number)
-        except RookeryError as error:
-            if error.cause is not Cause.NOT_FOUND:
-                raise
+        changes = account.latest(view.modseq, self.number)
+        if changes is None:
             return view.compare(account.modseq, expunge=expunge)
         return view.advance(changes, account.modseq, expunge=expunge)
 

@@ -84,7 +84,7 @@ class View:
         return self._take(gone, NumberSet(changed), modseq, expunge=expunge)
 
     def compare(self, modseq: int, *, expunge: bool) -> Updates:
-        """As `advance` when the log no longer reaches back: compare with the mirror, message by message."""
+        """As `advance` when memory does not reach back so far: compare with the mirror, message by message."""
         mirror = self._mirror
         present = set(mirror.uids)
         gone = NumberSet.of_sorted(uid for uid in self.uids[: self.count] if uid not in present)

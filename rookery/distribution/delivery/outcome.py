@@ -43,8 +43,8 @@ def own(status: str, text: str) -> Outcome:
 class Job(msgspec.Struct, frozen=True):
     """One message for recipients of one destination; `done` is called once, on the loop, with their outcomes in order.
 
-    `whole` gives a small body (`size` up to `whole_limit` of the spool) at once; `chunks` gives any body. `log`: fields
-    for every log line about it. `delivery`: what delivery ids begin with.
+    `whole` gives a small body (`size` up to `whole_limit` of the spool) at once, if it is at hand; `chunks` gives any.
+    `log`: fields for every log line about it. `delivery`: what delivery ids begin with.
     """
 
     sender: str
@@ -54,7 +54,7 @@ class Job(msgspec.Struct, frozen=True):
     smtputf8: bool
     delivery: str
     session: str
-    whole: Callable[[], bytes] | None
+    whole: Callable[[], bytes | None] | None
     chunks: Callable[[], AsyncIterator[bytes]]
     done: Callable[[Sequence[Outcome]], None]
 

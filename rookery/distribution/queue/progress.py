@@ -35,9 +35,9 @@ class Progress:
 
 
 class Act:
-    """Fates to settle in one transaction; `failed` ones are told to the sender in it."""
+    """Fates to settle in one transaction; `failed` ones are told to the sender in it, with the message's `head`."""
 
-    __slots__ = ("envelope", "expansions", "failed", "ready")
+    __slots__ = ("envelope", "expansions", "failed", "head", "ready")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Act:
         self.ready = ready
         self.failed = failed
         self.expansions = expansions
+        self.head: bytes | None = None  # not read yet
 
     @property
     def fates(self) -> tuple[Fate, ...]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
@@ -106,7 +106,7 @@ class Queue:
         self._stopping = False
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._sorting: set[asyncio.Future[Sorted]] = set()  # messages whose recipients are looked up
+        self._looking: set[asyncio.Future[Any]] = set()
         self._forgetting = 0  # messages with lower numbers wait until the mailboxes have forgotten older ids
         self._held_back: list[Claimed] = []
 
@@ -123,10 +123,10 @@ class Queue:
         self.spool.detach()
         for task in self._tasks:
             task.cancel()
-        for looking in self._sorting:
-            looking.cancel()
-        await asyncio.gather(*self._tasks, *self._sorting, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self._local.close(), self._remote.close(self.settings.grace))
+        while self._looking:
+            await asyncio.wait(self._looking)
 
     async def _run(self) -> None:
         while True:
@@ -158,7 +158,7 @@ class Queue:
             return
         self._forgetting = NEVER_FORGET
         try:
-            below = self.spool.lowest_unsettled()
+            below = await self.spool.lowest_unsettled()
             self._forgetting = message_number(below)
             await self._forget(below)
         finally:
@@ -191,16 +191,22 @@ class Queue:
         if isinstance(found, Sorted):
             self._deliver(claimed, found)
             return
-        looking = asyncio.ensure_future(found)
-        self._sorting.add(looking)
-        looking.add_done_callback(partial(self._looked_up, claimed))
+        self._aside(found, partial(self._deliver, claimed))
 
-    def _looked_up(self, claimed: Claimed, looking: asyncio.Future[Sorted]) -> None:
-        self._sorting.discard(looking)
-        if not looking.cancelled():
-            self._deliver(claimed, looking.result())
+    def _aside(self, looking: Awaitable[T], then: Callable[[T], None]) -> None:
+        """Go on with what a look elsewhere finds."""
+        task = asyncio.ensure_future(looking)
+
+        def done(task: asyncio.Future[T]) -> None:
+            self._looking.discard(task)
+            then(task.result())
+
+        self._looking.add(task)
+        task.add_done_callback(done)
 
     def _deliver(self, claimed: Claimed, found: Sorted) -> None:
+        if self._stopping:
+            return
         progress = Progress(claimed.envelope, bool(found.local) + len(found.remote))
         for recipient, result in found.judged:
             progress.add(recipient, self._fate(claimed.envelope, recipient, result, State.DELIVERED))
@@ -232,7 +238,7 @@ class Queue:
             else:
                 self._backlog = True
                 return LONGEST_SLEEP
-            due = self.spool.next_due()
+            due = await self.spool.next_due()
         except RookeryError as error:
             log.warning("claim-failed", error=str(error))
             return TROUBLE_SLEEP
@@ -252,7 +258,7 @@ class Queue:
             smtputf8=envelope.smtputf8,
             delivery=envelope.message,
             session=envelope.session,
-            whole=partial(spool.body, envelope) if envelope.size <= WHOLE else None,
+            whole=partial(spool.at_hand, envelope) if envelope.size <= WHOLE else None,
             chunks=partial(spool.chunks, envelope),
             done=partial(self._part_done, progress, recipients, good),
         )
@@ -301,7 +307,13 @@ class Queue:
 
     def settle(self, act: Act, after: Callable[[], None] = nothing) -> None:
         """Make an act durable, however often that has to be tried; then call `after`."""
-        notices, warned = self._notices(act)
+        now = int(self._clock.wall())
+        told, lifetime = self._told(act, now)
+        if told and act.head is None and not self._has_head(act):
+            self._aside(self._read_head(act), lambda _: self.settle(act, after))
+            return
+        notices = self._notices(act, told, now, lifetime) if told else ()
+        warned = bool(notices) and not act.failed
         settlement = Settlement(act.envelope, act.fates, act.expansions, notices, warned)
 
         def done(result: Settled | Refusal) -> None:
@@ -341,30 +353,42 @@ class Queue:
 
     # --- notices
 
-    def _notices(self, act: Act) -> tuple[tuple[Incoming, ...], bool]:
-        """The notices of an act, and whether one of them is about a delay."""
-        schedule, now = self.settings.schedule, int(self._clock.wall())
-        envelope = act.envelope
+    def _told(self, act: Act, now: int) -> tuple[list[Told], int]:
+        """Of whom the sender of an act's message is to be told, and the time that is over or, of a delay, 0."""
+        schedule, envelope = self.settings.schedule, act.envelope
         if act.failed:
-            told = [Told(recipient, fate, Action.FAILED) for recipient, fate in act.failed]
             expired = any(fate.enhanced == "5.4.7" for _, fate in act.failed)
-            return self._notice(envelope, told, now, int(schedule.lifetime) if expired else 0), False
+            told = [Told(recipient, fate, Action.FAILED) for recipient, fate in act.failed]
+            return told, int(schedule.lifetime) if expired else 0
         late = schedule.delay_notice and now - envelope.received >= schedule.delay_notice
         if not late or envelope.warned or envelope.submitted_by is None or not envelope.sender:
-            return (), False
+            return [], 0
         until = envelope.received + int(schedule.lifetime)
-        told = [Told(r, fate, Action.DELAYED, until) for r, fate in act.ready if fate.state is State.DEFERRED]
-        notices = self._notice(envelope, told, now, 0) if told else ()
-        return notices, bool(notices)
+        return [Told(r, fate, Action.DELAYED, until) for r, fate in act.ready if fate.state is State.DEFERRED], 0
 
-    def _notice(self, envelope: Envelope, told: list[Told], now: int, lifetime: int) -> tuple[Incoming, ...]:
-        try:
-            head = self.spool.head(envelope, HEADER_LIMIT)
-        except RookeryError as error:
-            log.error("body-unreadable", message=envelope.message, what=error.what)
-            head = b""
+    def _notices(self, act: Act, told: list[Told], now: int, lifetime: int) -> tuple[Incoming, ...]:
         made = notice(
-            envelope, told, head, self.settings.notices,
+            act.envelope, told, (act.head or b"")[:HEADER_LIMIT], self.settings.notices,
             now=now, message_id=self.spool.new_id(), stage=self.spool.staged_copy, lifetime=lifetime,
         )  # fmt: skip
         return () if made is None else (made,)
+
+    def _has_head(self, act: Act) -> bool:
+        """False: it is to be read first."""
+        if act.envelope.size <= WHOLE:
+            try:
+                act.head = self.spool.at_hand(act.envelope)
+            except RookeryError as error:
+                _unreadable(act, error)
+        return act.head is not None
+
+    async def _read_head(self, act: Act) -> None:
+        try:
+            act.head = await self.spool.head(act.envelope, HEADER_LIMIT)
+        except RookeryError as error:
+            _unreadable(act, error)
+
+
+def _unreadable(act: Act, error: RookeryError) -> None:
+    log.error("body-unreadable", message=act.envelope.message, what=error.what)
+    act.head = b""

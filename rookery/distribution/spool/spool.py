@@ -6,7 +6,8 @@ commit to accept and one to settle, and no read. Everything here is called on th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -147,6 +148,10 @@ class Spool:
         with self.database.read() as reader:
             return question(reader)
 
+    async def ask(self, question: Callable[[Reader], T]) -> T:
+        """As `read`; the loop goes on while a server answers."""
+        return await asyncio.to_thread(self.read, question) if self.database.shared else self.read(question)
+
     # --- in
 
     def new_id(self) -> str:
@@ -228,13 +233,13 @@ class Spool:
         """At most `limit` recipients whose time has come, longest due first."""
         return await self.writer.run(self._claim, Claiming(self.now(), limit, self.incarnation))
 
-    def next_due(self) -> int | None:
+    async def next_due(self) -> int | None:
         """When the next recipient is due (may be past), None when none waits."""
-        return self.read(admin.next_due)
+        return await self.ask(admin.next_due)
 
-    def lowest_unsettled(self) -> str:
+    async def lowest_unsettled(self) -> str:
         """Every message with a lower id is settled; with nothing in the queue, an id of this moment."""
-        lowest = self.read(admin.lowest)
+        lowest = await self.ask(admin.lowest)
         if self.database.shared:  # another node may be taking in a message that got its id some time ago
             least = self._ids.before(LATE)
             return message_text(least if lowest is None else min(lowest, least))
@@ -323,6 +328,10 @@ class Spool:
 
     # --- bodies
 
+    def at_hand(self, envelope: Envelope) -> bytes | None:
+        """As `body`; None if a server would have to be asked for it."""
+        return self._recent.get(envelope.number) if self.database.shared else self.body(envelope)
+
     def body(self, envelope: Envelope) -> bytes:
         """The whole of a small body (`envelope.size` up to WHOLE). Raises RookeryError: CORRUPT, UNAVAILABLE."""
         kept = self._recent.get(envelope.number)
@@ -342,10 +351,11 @@ class Spool:
         except LookAgain:
             raise RookeryError(Cause.CORRUPT, f"the body of {envelope.message} is missing") from None
 
-    async def chunks(self, envelope: Envelope) -> AsyncIterator[bytes]:
+    async def chunks(self, envelope: Envelope) -> AsyncGenerator[bytes, None]:
         """A body of any size, read beside the event loop. Raises as `body`."""
         if envelope.size <= WHOLE:
-            yield self.body(envelope)
+            at_hand = self.at_hand(envelope)
+            yield at_hand if at_hand is not None else await asyncio.to_thread(self.body, envelope)
             return
         offset = 0
         while offset < envelope.place.length:
@@ -361,11 +371,10 @@ class Spool:
         except LookAgain:
             return self._read_again(envelope)[offset : offset + WHOLE]
 
-    def head(self, envelope: Envelope, limit: int) -> bytes:
+    async def head(self, envelope: Envelope, limit: int) -> bytes:
         """The first `limit` octets, for the rare place that wants the header. Raises as `body`."""
-        if envelope.size <= WHOLE:
-            return self.body(envelope)[:limit]
-        return self._piece(envelope, 0)[:limit]
+        async with aclosing(self.chunks(envelope)) as pieces:
+            return (await anext(pieces))[:limit]
 
     def staged_copy(self, data: bytes) -> Staged:
         """A body from memory: notices."""
