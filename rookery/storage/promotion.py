@@ -16,14 +16,15 @@ from rookery.storage.lock import Identity, write_identity
 GROUP = 500  # accounts of one transaction
 
 
-def jump_all(database: Database) -> int:
-    """The copy may lack what clients have seen: no UID is used again. Of a store that nobody serves; returns of how
-    many accounts."""
+def jump_all(database: Database, promotions: int = 1) -> int:
+    """The copy may lack what clients have seen: no UID is used again; nor one of an earlier promotion, of which the
+    copy knows nothing. Of a store that nobody serves; returns of how many accounts.
+    """
     with database.read() as reader:
         accounts = [row[0] for row in reader.rows("SELECT account FROM account")]
     for start in range(0, len(accounts), GROUP):
         with database.write() as tx:
-            jump(tx, accounts[start : start + GROUP])
+            jump(tx, dict.fromkeys(accounts[start : start + GROUP], promotions))
     return len(accounts)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, cast
 
 import pytest
 
@@ -10,12 +11,14 @@ from rookery.base.clock import SystemClock
 from rookery.base.ids import AccountId
 from rookery.distribution.placement.database import DatabasePool
 from rookery.distribution.placement.values import Pool
-from rookery.storage.counters import COUNTER_COLUMNS, WHOLE
-from rookery.storage.hosting import SHARED_MIGRATIONS
+from rookery.storage.counters import COUNTER_COLUMNS, WHOLE, Counter, read_births, read_counters
+from rookery.storage.engine import Transaction
+from rookery.storage.hosting import SHARED_MIGRATIONS, application
 from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.schema import MOVED
 from tests import postgres as server
-from tests.placement.memory import Account, MemoryPool
+from tests.placement.memory import MemoryPool
+from tests.placement.tables import Account, MemoryTransaction, Session
 from tests.postgres import Postgres
 
 postgres, fresh_postgres, wire = server.postgres, server.fresh_postgres, server.wire
@@ -31,12 +34,17 @@ def account_id(number: int) -> AccountId:
 
 class Place(Protocol):
     """One pool. `open`: a backend's way to it. `add`: makes accounts 1..count, one INBOX each, in that state
-    (MOVED: to pool 7)."""
+    (MOVED: to pool 7). `move`: there. `write`: a transaction of that incarnation's. `numbers`: counters by mailbox, as
+    they are now.
+    """
 
     def open(self) -> Pool: ...
     def add(self, count: int, state: int = 0) -> list[AccountId]: ...
     def promote(self, timeline: str) -> None: ...
     def incarnations(self) -> set[int]: ...
+    def move(self, account: AccountId) -> None: ...
+    def write(self, incarnation: int) -> AbstractContextManager[Transaction]: ...
+    def numbers(self, account: AccountId) -> dict[int, tuple[int, ...]]: ...
 
 
 class MemoryPlace:
@@ -48,11 +56,32 @@ class MemoryPlace:
 
     def add(self, count: int, state: int = 0) -> list[AccountId]:
         made = [account_id(len(self.pool.accounts) + n) for n in range(1, count + 1)]
-        self.pool.accounts.update((account, Account(state, 7)) for account in made)
+        self.pool.accounts.update((account, Account(state, 7, opened_under=self.pool.timeline)) for account in made)
         return made
 
     def promote(self, timeline: str) -> None:
-        self.pool.timeline = timeline
+        self.pool.fail_over(timeline)
+
+    def move(self, account: AccountId) -> None:
+        self.pool.accounts[account].state, self.pool.accounts[account].pool = MOVED, 7
+
+    @contextmanager
+    def write(self, incarnation: int) -> Iterator[Transaction]:
+        tx = MemoryTransaction(Session(self.pool, incarnation))
+        yield cast(Transaction, tx)
+        tx.commit()
+
+    def numbers(self, account: AccountId) -> dict[int, tuple[int, ...]]:
+        number = int.from_bytes(account, "big")
+        with self.write(0) as tx:
+            counters = {
+                row[1]: Counter(*row[1:])
+                for row in tx.select_many("counter", COUNTER_COLUMNS, ("account",), [(number,)])
+            }
+            for birth in read_births(tx, [number]).get(number, ()):
+                for counter in counters.values():
+                    counter.count(birth)
+        return {mailbox: counter.values() for mailbox, counter in counters.items()}
 
     def incarnations(self) -> set[int]:
         return set(self.pool.incarnations)
@@ -65,6 +94,7 @@ class PostgresPlace:
         self.postgres = postgres
         self.database: PostgresDatabase = postgres.open(SHARED_MIGRATIONS, application="test")
         self._opened: list[DatabasePool] = []
+        self._sessions: dict[int, PostgresDatabase] = {}
         self._accounts = 0
 
     def open(self, uri: str = "") -> DatabasePool:
@@ -97,6 +127,23 @@ class PostgresPlace:
         assert row is not None
         return row[0], row[1], row[2]
 
+    def move(self, account: AccountId) -> None:
+        with self.database.write() as tx:
+            tx.run("UPDATE account SET state = ? WHERE id = ?", MOVED, account)
+            tx.insert_many("moved", ("id", "pool"), [(account, 7)], keep_existing=True)
+
+    @contextmanager
+    def write(self, incarnation: int) -> Iterator[Transaction]:
+        if incarnation not in self._sessions:
+            self._sessions[incarnation] = self.postgres.open((), application=application(incarnation))
+        with self._sessions[incarnation].write() as tx:
+            yield tx
+
+    def numbers(self, account: AccountId) -> dict[int, tuple[int, ...]]:
+        with self.database.read() as reader:
+            found = read_counters(reader, int.from_bytes(account, "big"))
+        return {mailbox: counter.values() for mailbox, counter in found.items()}
+
     def incarnations(self) -> set[int]:
         with self.database.read() as reader:
             return {row[0] for row in reader.rows("SELECT incarnation FROM incarnation")}
@@ -104,6 +151,8 @@ class PostgresPlace:
     def close(self) -> None:
         for pool in self._opened:
             pool.close()
+        for session in self._sessions.values():
+            session.close()
         self.database.close()
 
 

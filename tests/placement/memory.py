@@ -1,16 +1,23 @@
-"""A pool's database in memory, by the rules of the statements (test_pool.py tries both), with faults to order."""
+"""A pool's database in memory, by the rules of the statements (test_pool.py and test_fence.py try both), with faults to
+order. Mail is in it as far as the fence, APPEND and the jump after a fail-over ask for it (tables.py).
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
+from rookery.distribution.placement.beats import EPOCHS
 from rookery.distribution.placement.values import Answer, Claimed, Elsewhere, Here, Moved, Nobody, Peer
+from rookery.storage.engine import Transaction
+from rookery.storage.jump import jump, steps
 from rookery.storage.schema import ACTIVE, MOVED, REMOVED
+from tests.placement.tables import MemoryTransaction, Session, Tables
 
 
-@dataclass
+@dataclass(slots=True)
 class Incarnation:
     incarnation: int
     backend: str
@@ -25,29 +32,19 @@ class Incarnation:
 
 
 @dataclass
-class Account:
-    state: int = ACTIVE
-    pool: int = 0
-    incarnation: int | None = None
-    epoch: int = 0
-    opened_under: str = "one/1"
-
-
-@dataclass
-class MemoryPool:
+class MemoryPool(Tables):
     """`down`: nothing reaches it. `unheard`: names of calls that are carried out, and whose answer is lost, once.
-    `locked`: accounts whose rows somebody keeps. `claims`: the groups that were asked for. `meanwhile`: called in the
-    middle of the next claim.
+    `locked`: accounts whose rows somebody keeps who cannot be ended. `claims`: the groups that were asked for.
+    `meanwhile`: called in the middle of the next claim.
     """
 
-    timeline: str = "one/1"
     incarnations: dict[int, Incarnation] = field(default_factory=dict)
-    accounts: dict[AccountId, Account] = field(default_factory=dict)
     down: bool = False
     unheard: set[str] = field(default_factory=set)
     locked: set[AccountId] = field(default_factory=set)
     claims: list[list[AccountId]] = field(default_factory=list)
     meanwhile: Callable[[], None] | None = None
+    _living: dict[int, Peer] = field(default_factory=dict)  # as of their last beats
     _epoch: int = 0
 
     def _asked(self) -> None:
@@ -63,33 +60,70 @@ class MemoryPool:
         row = self.incarnations.get(incarnation)
         return row is not None and not row.ended and row.timeline == self.timeline
 
+    def over(self, row: Incarnation) -> None:
+        row.ended = True
+        del self._living[row.incarnation]
+
+    def fail_over(self, timeline: str, before: "MemoryPool | None" = None) -> None:
+        """To a standby; `before`: all that it has (`copy`)."""
+        self.timeline = timeline
+        for session in [session for held in self.locks.values() for session in held]:
+            session.end()
+        if before is not None:
+            self.incarnations, self._living, self._epoch = before.incarnations, before._living, before._epoch
+            self.accounts.clear()
+            self.accounts.update(before.accounts)
+            self.mail = before.mail
+
+    def copy(self) -> "MemoryPool":
+        """What is committed now."""
+        made = MemoryPool(self.timeline)
+        made.accounts = {account: row.copy() for account, row in self.accounts.items()}
+        made.mail = {number: mail.copy() for number, mail in self.mail.items()}
+        for i, row in self.incarnations.items():
+            made.incarnations[i] = Incarnation(
+                i, row.backend, row.address, row.timeline, row.draining, row.beat, row.ended
+            )
+        made._living, made._epoch = dict(self._living), self._epoch
+        return made
+
+    # --- heartbeats ------------------------------------------------------------------------------------------------
+
     async def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
         self._asked()
-        for row in self.incarnations.values():
-            row.ended |= row.backend == backend
-        self.incarnations[incarnation] = Incarnation(incarnation, backend, address, self.timeline, draining)
+        for peer in [peer for peer in self._living.values() if peer.backend == backend]:
+            self.over(self.incarnations[peer.incarnation])
+        if self.incarnations and all(row.timeline != self.timeline for row in self.incarnations.values()):
+            self._epoch += EPOCHS * int(self.timeline.partition("/")[2], 16)
+        row = self.incarnations[incarnation] = Incarnation(incarnation, backend, address, self.timeline, draining)
+        self._living[incarnation] = row.peer()
         self._answered("register")
         return self.timeline
 
     async def beat(self, incarnation: int, draining: bool) -> Answer:
         self._asked()
-        others = [r.peer() for r in self.incarnations.values() if not r.ended and r.incarnation != incarnation]
+        others = tuple([peer for peer in self._living.values() if peer.incarnation != incarnation])
         mine = None
         if self._lives(incarnation):
-            self.incarnations[incarnation].beat += 1
-            self.incarnations[incarnation].draining = draining
-            mine = self.incarnations[incarnation].beat
+            row = self.incarnations[incarnation]
+            mine = row.beat = row.beat + 1
+            row.draining = draining
+            self._living[incarnation] = row.peer()
         self._answered("beat")
-        return Answer(mine, tuple(others))
+        return Answer(mine, others)
 
-    async def end(self, incarnation: int, seen: int | None) -> bool:
+    async def end(self, seen: Mapping[int, int | None]) -> set[int]:
         self._asked()
-        row = self.incarnations.get(incarnation)
-        if row is None or row.ended or seen not in (None, row.beat):
-            return False
-        row.ended = True
+        ended = set()
+        for incarnation, beat in seen.items():
+            row = self.incarnations.get(incarnation)
+            if row is not None and not row.ended and beat in (None, row.beat):
+                self.over(row)
+                ended.add(incarnation)
         self._answered("end")
-        return True
+        return ended
+
+    # --- claims ----------------------------------------------------------------------------------------------------
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
         self._asked()
@@ -105,7 +139,7 @@ class MemoryPool:
         return claimed
 
     def _claim(self, incarnation: int, account: AccountId, take: bool) -> Here | Elsewhere | Moved | Nobody | Refusal:
-        row = self.accounts.get(account)
+        row = self.account(account)
         if row is None or row.state == REMOVED:
             return Refusal(Cause.NOT_FOUND)
         if row.state == MOVED:
@@ -122,11 +156,23 @@ class MemoryPool:
             return Elsewhere(host.backend, host.address, host.incarnation)
         if not take:
             return Nobody()
-        if account in self.locked:
+        if account in self.locked or not self._freed(account):
             return Refusal(Cause.BUSY)
+        if row.opened_under != self.timeline:
+            claimant = Session(self, incarnation)
+            tx = MemoryTransaction(claimant)
+            jump(cast(Transaction, tx), {int.from_bytes(account, "big"): steps(row.opened_under, self.timeline)})
+            tx.commit()
         self._epoch += 1
         row.incarnation, row.epoch, row.opened_under = incarnation, self._epoch, self.timeline
         return Here(self._epoch)
+
+    def _freed(self, account: AccountId) -> bool:
+        """Nobody has the row, after the sessions of those were ended that are over."""
+        for session in list(self.locks.get(account, ())):
+            if not self._lives(session.incarnation):
+                session.end()
+        return account not in self.locks
 
     async def release(self, incarnation: int, account: AccountId, epoch: int) -> None:
         self._asked()
@@ -135,16 +181,18 @@ class MemoryPool:
             row.incarnation = None
         self._answered("release")
 
+    # --- listings --------------------------------------------------------------------------------------------------
+
     async def living(self) -> list[tuple[Peer, int]]:
         self._asked()
         counts = Counter(account.incarnation for account in self.accounts.values())
-        rows = sorted(self.incarnations.values(), key=lambda row: row.backend)
-        return [(row.peer(), counts[row.incarnation]) for row in rows if not row.ended]
+        rows = sorted(self._living.values(), key=lambda peer: peer.backend)
+        return [(peer, counts[peer.incarnation]) for peer in rows]
 
     async def purge(self, ended: Sequence[int]) -> list[int]:
         self._asked()
         named = {account.incarnation for account in self.accounts.values()}
         for incarnation in set(ended) - named:
-            if self.incarnations[incarnation].ended:
+            if incarnation in self.incarnations and self.incarnations[incarnation].ended:
                 del self.incarnations[incarnation]
         return [row.incarnation for row in self.incarnations.values() if row.ended]

@@ -1,312 +1,272 @@
-"""Several backends of a pool and everything that goes wrong, in virtual time: the code is the real one, the database,
-the network and the mail are not. What must hold is checked at each step.
-
-Mail is a list of UIDs an account: a host remembers what it has read and written, and writes the next one.
+"""A pool of many backends and everything that goes wrong, in virtual time: placement, fence, APPEND and the jump of
+numbers are the real code; the database, the network and what has accounts in memory are not. What must hold is checked
+at each step.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
-from rookery.distribution.placement.heartbeat import READ, Surroundings
-from rookery.distribution.placement.placement import Placement
+from rookery.distribution.directory.values import Pool, PoolBackend, PoolKind
+from rookery.distribution.placement.heartbeat import READ
 from rookery.distribution.placement.values import Answer, Claimed, Here, Moved, Peer
 from rookery.storage.schema import ACTIVE, MOVED
 from tests.placement.conftest import account_id
-from tests.placement.memory import Account, MemoryPool
+from tests.placement.memory import Incarnation, MemoryPool
+from tests.placement.tables import Mail, Population, Session
+
+if TYPE_CHECKING:
+    from tests.placement.process import Process
 
 T = TypeVar("T")
 
-RECOVERS = 1.0  # seconds after a fault of its own until a backend must not be found dead any more
+HOT = 50  # accounts that are asked for again and again, everywhere
+LEAVING = 3  # accounts that may move to another pool
+RATES = 1.001  # clocks differ by no more than this factor
+
+
+class Fleet:
+    """Pools with one directory: of each account everybody can tell its pool."""
+
+    def __init__(self, random: Random, pools: int, accounts: int) -> None:
+        self.at: dict[str, Process] = {}  # all, by address
+        self._share = accounts
+        self.worlds = [
+            World(self, f"p{n}", Random(random.random()), range(1 + n * accounts, 1 + (n + 1) * accounts))
+            for n in range(pools)
+        ]
+        self.numbers = range(1, 1 + pools * accounts)
+
+    def world(self, account: AccountId) -> "World":
+        return self.worlds[(int.from_bytes(account, "big") - 1) // self._share]
 
 
 class World:
-    """`broken`: what did not hold. (Raised, it would be taken for a failure of the database.)"""
+    """A pool. `broken`: what did not hold. (Raised, it would be taken for a failure of the database.)
 
-    def __init__(self, seed: int, backends: int, accounts: int) -> None:
-        self.random = Random(seed)
-        self.pool = MemoryPool()
-        self.accounts = [account_id(n) for n in range(1, accounts + 1)]
-        self.pool.accounts = {account: Account() for account in self.accounts}
-        self.mail: dict[AccountId, list[int]] = {account: [] for account in self.accounts}
-        self.acknowledged: dict[AccountId, list[int]] = {account: [] for account in self.accounts}
+    `processes`: all that ever were; `latest`: by name. `pending`: by account, a delivery that
+    nobody confirmed.
+    """
+
+    def __init__(self, fleet: Fleet, name: str, random: Random, numbers: range) -> None:
+        self.fleet = fleet
+        self.name = name
+        self.random = random
+        self.time = asyncio.get_running_loop().time
+        self.pool = WatchedPool(self)
+        self.numbers = numbers
+        self.pool.accounts = Population(numbers)
+        self.pool.watch = self._written
+        self.processes: list[Process] = []
+        self.latest: dict[str, Process] = {}
+        self._card: Pool | None = None
+        self.makers: dict[int, Process] = {}  # who registered which incarnation
         self.ended: dict[int, float] = {}  # when each incarnation was over
+        self.acknowledged: dict[AccountId, int] = {}  # the last UID of each that was answered, and is not lost
+        self.given: dict[AccountId, int] = {}  # the last UID that was ever stored
+        self.pending: dict[AccountId, str] = {}
         self.paused_until = 0.0
-        self.parted: set[frozenset[str]] = set()
+        self.parted: set[tuple[str, str]] = set()  # addresses: from the one the other is not reached
+        self.lossy = False
+        self._promotions = 1
         self.broken: list[str] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self.machines = [Machine(self, f"m{n}") for n in range(backends)]
-        self.writes = self.reads = self.stale = self.deaths = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.writes = self.reads = self.stale = self.deaths = self.lost = self.again = 0
 
     @property
     def now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self.time()
 
     def aside(self, work: Coroutine[None, None, None]) -> None:
-        self._tasks.append(asyncio.ensure_future(work))
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def must(self, holds: bool, what: str) -> None:
         if not holds:
             self.broken.append(f"{self.now:.3f}: {what}")
 
-    def move(self, account: AccountId) -> None:
-        """To another pool; the row alone is told."""
-        self.pool.accounts[account].state = MOVED
+    def some_account(self) -> AccountId:
+        numbers = self.numbers if self.random.random() < 0.5 else self.numbers[:HOT]
+        return account_id(self.random.choice(numbers))
 
-    def note(self) -> None:
-        """After everything that the server does: who is over from now on."""
-        for row in self.pool.incarnations.values():
-            if row.ended or row.timeline != self.pool.timeline:
-                self.ended.setdefault(row.incarnation, self.now)
+    def living(self) -> list["Process"]:
+        return [process for process in self.processes if process.alive]
+
+    def enter(self, process: "Process") -> str:
+        """Returns its address."""
+        address = f"{self.name}/{process.name}.{len(self.processes)}"
+        self.processes.append(process)
+        self.latest[process.name] = self.fleet.at[address] = process
+        self._card = None
+        return address
+
+    # --- what is asked of the directory, which everybody remembers ---------------------------------------------------
+
+    @property
+    def remembered(self) -> "World":
+        return self
+
+    async def find(self, look: Callable[["World"], T]) -> T:
+        return look(self)
+
+    def elsewhere(self, account: AccountId) -> Pool | None:
+        world = self.fleet.world(account)
+        return None if world is self else world.card()
+
+    def pools(self) -> list[Pool]:
+        """What has moved is in a pool that nobody here knows."""
+        return []
+
+    def card(self) -> Pool:
+        if self._card is None:
+            backends = tuple(PoolBackend(one.name, one.address, "") for one in self.latest.values())
+            self._card = Pool(0, self.name, PoolKind.DYNAMIC, "", "", "", True, None, 0, backends)
+        return self._card
 
     def pause(self, seconds: float) -> None:
-        """Of the database. Who was rightly taken for dead before may be told so after it: no beat came between."""
+        """Who was rightly taken for dead before may be told so after it: no beat came between."""
         self.paused_until = max(self.paused_until, self.now + seconds)
-        for machine in self.machines:
-            if machine.ill_until >= self.now:
-                machine.ill(seconds)
+        for process in self.living():
+            if process.ill_until >= self.now:
+                process.ill(seconds)
 
-    def machine(self, name: str) -> "Machine":
-        return next(machine for machine in self.machines if machine.name == name)
+    def fail_over(self, before: MemoryPool | None) -> None:
+        """`before`: what the standby has; None: everything."""
+        self._promotions += 1
+        for incarnation in self.pool.incarnations:
+            self.ended.setdefault(incarnation, self.now)
+        self.pool.fail_over(f"one/{self._promotions:08X}", before)
+        if before is not None:
+            self.lossy = True
+            for account in self.acknowledged:
+                uids = self._mail(account).uids
+                self.acknowledged[account] = min(self.acknowledged[account], uids[-1] if uids else 0)
 
+    def _mail(self, account: AccountId) -> Mail:
+        return self.pool.mail_of(int.from_bytes(account, "big"))
 
-class Machine:
-    """A backend's process on its machine. `ill_until`: until then it may rightly be found dead."""
+    def move(self) -> None:
+        """One of a few accounts to another pool; its row alone is told."""
+        account = account_id(self.random.choice(self.numbers[:LEAVING]))
+        if account not in self.pool.locks:
+            self.pool.accounts[account].state = MOVED
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
-        self.name = name
-        self.frozen_until = self.cut_until = self.ill_until = self.stuck_from = -1.0
-        self.stuck_until = self.losing_until = -1.0
-        self.made: set[int] = set()
-        self.crashed: set[int] = set()  # of these, what a crash has ended: whoever notices it may say so late
-        self.memory: dict[AccountId, list[int]] = {}
-        self.begin()
+    def moved(self) -> list[AccountId]:
+        some = [account_id(number) for number in self.numbers[:LEAVING]]
+        return [account for account in some if self.pool.accounts[account].state == MOVED]
 
-    def begin(self) -> None:
-        self.alive = True
-        self.memory = {}
-        around = Surroundings(lambda: self.world.now, self._stuck, self.pause, self._probe)
-        self.placement = Placement(
-            Way(self), backend=self.name, address=self.name, around=around, random=self._octets
-        )  # fmt: skip
-        self.placement.attach(self)
-        self.writer = asyncio.Lock()
-        self.tasks: list[asyncio.Task[None]] = []
+    # --- what must hold --------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        self.placement.start()
-        self.tasks = [asyncio.ensure_future(self._client()) for _ in range(3)]
+    def _written(self, session: Session, number: int, mail: Mail, uid: int) -> None:
+        """It is about to be committed."""
+        account = account_id(number)
+        row = self.pool.accounts[account]
+        self.writes += 1
+        if session.incarnation in self.makers and row.incarnation is not None:
+            same = self.makers[row.incarnation] is self.makers[session.incarnation]
+            self.must(same, "a write by who is not the host")
+        self.must(row.state == ACTIVE, "a write to what has moved")
+        self.must(row.opened_under == self.pool.timeline, "a write under another timeline")
+        self.must(uid > self.given.get(account, 0), "a UID was given twice")
+        self.must(self.lossy or not mail.uids or uid == mail.uids[-1] + 1 or uid > 1 << 20, "a UID was left out")
+        self.given[account] = uid
 
-    async def crash(self, seconds: float) -> None:
-        for task in (*self.tasks, *self.placement._tasks):
-            task.cancel()
-        self.alive = False
-        self.crashed |= self.made
-        self.ill(seconds)
-        await asyncio.sleep(seconds)
-        self.begin()
-        self.start()
-
-    def ill(self, seconds: float) -> None:
-        self.ill_until = max(self.ill_until, self.world.now + seconds + RECOVERS)
-
-    def _octets(self, size: int) -> bytes:
-        made = self.world.random.randbytes(size)
-        self.made.add(int.from_bytes(made, "big") >> 1)
-        return made
-
-    def _stuck(self) -> float:
-        now = self.world.now
-        return now - self.stuck_from if now < self.stuck_until else 0.0
-
-    # what has accounts in memory
-
-    def drop_account(self, account: AccountId) -> None:
-        self.memory.pop(account, None)
-
-    def drop_all(self) -> None:
-        self.memory.clear()
-
-    def in_memory(self, account: AccountId) -> bool:
-        return account in self.memory
-
-    # time and the network
-
-    async def running(self) -> None:
-        left = self.frozen_until - self.world.now
-        if left > 0:
-            await asyncio.sleep(left)
-            await self.running()  # frozen again meanwhile
-
-    async def pause(self, seconds: float) -> None:
-        await asyncio.sleep(max(seconds, 0.001))
-        await self.running()
-
-    async def _probe(self, name: str) -> bool:
-        other = self.world.machine(name)
-        await asyncio.sleep(self.world.random.uniform(0.0, 0.005))
-        if frozenset((self.name, name)) in self.world.parted:
-            await asyncio.sleep(60.0)
-        await other.running()
-        return other.alive
-
-    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """To the database and back."""
-        world, random = self.world, self.world.random
-        await self.running()
-        loses = world.now < self.losing_until
-        await asyncio.sleep(random.uniform(0.0, 0.02))
-        while (left := max(self.cut_until, world.paused_until) - world.now) > 0:
-            refused = random.random() < 0.5
-            await asyncio.sleep(random.uniform(0.0, left) if refused else left)
-            if refused:
-                await self.running()
-                raise RookeryError(Cause.UNAVAILABLE, "the database does not answer")
-        if loses and random.random() < 0.2:
-            raise RookeryError(Cause.UNAVAILABLE, "lost on the way")
-        done = await work()
-        world.note()
-        await asyncio.sleep(random.uniform(0.0, 0.02))
-        await self.running()
-        if loses and random.random() < 0.2:
-            raise RookeryError(Cause.UNAVAILABLE, "the answer was lost")
-        return done
-
-    # clients
-
-    async def _client(self) -> None:
-        random = self.world.random
-        while True:
-            await self.pause(random.uniform(0.0, 0.3))
-            try:
-                await self._session(random.choice(self.world.accounts))
-            except RookeryError:
-                continue
-
-    async def _session(self, account: AccountId) -> None:
-        random = self.world.random
-        if not isinstance(await self.placement.locate(account), Here):
-            return
-        if account not in self.memory:
-            epoch, generation = self.placement.epoch(account), self.placement.generation
-            mail = await self.call(lambda: self._load(account))
-            if epoch is None or (self.placement.epoch(account), self.placement.generation) != (epoch, generation):
-                return
-            self.memory.setdefault(account, mail)
-        for _ in range(random.randrange(10)):
-            await self.pause(random.uniform(0.0, 0.3))
-            if random.random() < 0.5:
-                await self.placement.fresh()
-                if account not in self.memory:
-                    return
-                self._read(account)
-            else:
-                async with self.writer:
-                    if account in self.memory:
-                        await self._write(account)
-        if random.random() < 0.1:
-            await self.placement.release(account)
-
-    async def _load(self, account: AccountId) -> list[int]:
-        return list(self.world.mail[account])
-
-    def _read(self, account: AccountId) -> None:
-        world = self.world
-        world.reads += 1
-        if set(world.acknowledged[account]) <= set(self.memory[account]):
-            return
-        world.stale += 1
-        mine = [world.ended[one] for one in self.made if one in world.ended]
-        world.must(bool(mine) and world.now - max(mine) < READ, "a read that is more stale than is admitted")
-
-    async def _write(self, account: AccountId) -> None:
-        """Fence and commit in one step, as the row's lock makes them."""
-        world = self.world
-        epoch, generation = self.placement.epoch(account), self.placement.generation
-        uid = len(self.memory[account]) + 1
-
-        async def commit() -> str:
-            row = world.pool.accounts[account]
-            if row.opened_under != world.pool.timeline:
-                return "timeline"
-            if row.epoch != epoch or row.state != ACTIVE:
-                return "fenced"
-            world.must(row.incarnation is None or row.incarnation in self.made, "a write by who is not the host")
-            world.must(uid == len(world.mail[account]) + 1, "a UID was given twice, or left out")
-            world.mail[account].append(uid)
-            world.writes += 1
-            return ""
-
-        if epoch is None:
-            return
-        try:
-            refused = await self.call(commit)
-        except RookeryError:
-            if self.placement.epoch(account) == epoch:
-                self.placement.doubtful([account])
-            return
-        if self.placement.epoch(account) != epoch or self.placement.generation != generation:
-            return
-        if refused == "fenced":
-            self.placement.fenced([account])
-        elif refused:
-            self.placement.moved_on(world.pool.timeline)
+    def answered(self, account: AccountId, uid: int) -> None:
+        """Somebody was told that the message is stored."""
+        if uid in self._mail(account).uids:
+            self.acknowledged[account] = max(uid, self.acknowledged.get(account, 0))
         else:
-            self.memory[account].append(uid)
-            world.acknowledged[account].append(uid)
+            self.must(self.lossy, "what was acknowledged is not there")
+
+    def was_read(self, process: "Process", account: AccountId, uids: Sequence[int]) -> None:
+        """Somebody was shown this."""
+        self.reads += 1
+        there = self._mail(account).uids
+        last = uids[-1] if uids else 0
+        if self.acknowledged.get(account, 0) <= last and there[: len(uids)] == uids:
+            return
+        self.stale += 1
+        over = [self.ended[one] for one in process.made if one in self.ended]
+        admitted = bool(over) and self.now - max(over) < READ * RATES
+        self.must(admitted, f"a read at {process.address} that is more stale than is admitted")
+
+    def died(self, incarnation: int) -> None:
+        """Another found it dead."""
+        process = self.makers[incarnation]
+        self.deaths += 1
+        me = process.placement.heart.me
+        if process.alive and me is not None and me.incarnation == incarnation:
+            self.must(self.now <= process.ill_until, f"{process.address} is found dead, and is well")
+
+    def at_rest(self) -> None:
+        """Everything is over, and nothing is lost."""
+        for account, uid in self.acknowledged.items():
+            mail = self._mail(account)
+            self.must(uid in mail.uids or not uid, "what was acknowledged is lost")
+            self.must(mail.uids == sorted(set(mail.uids)), "UIDs do not rise")
+            self.must(len(mail.deliveries) == len(mail.uids), "a delivery was stored twice")
+
+
+class WatchedPool(MemoryPool):
+    """The pool's database, and when each incarnation was over."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def over(self, row: Incarnation) -> None:
+        super().over(row)
+        self._world.ended.setdefault(row.incarnation, self._world.now)
 
 
 class Way:
     """A backend's way to the pool's database; implements values.Pool."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._pool = machine.world.pool
+    def __init__(self, process: "Process") -> None:
+        self._process = process
+        self._world = process.world
+        self._pool = process.world.pool
 
     async def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
-        return await self._machine.call(lambda: self._pool.register(backend, address, incarnation, draining))
+        return await self._process.call(lambda: self._pool.register(backend, address, incarnation, draining))
 
     async def beat(self, incarnation: int, draining: bool) -> Answer:
-        return await self._machine.call(lambda: self._pool.beat(incarnation, draining))
+        return await self._process.call(lambda: self._pool.beat(incarnation, draining))
 
-    async def end(self, incarnation: int, seen: int | None) -> bool:
-        return await self._machine.call(lambda: self._end(incarnation, seen))
+    async def end(self, seen: Mapping[int, int | None]) -> set[int]:
+        return await self._process.call(lambda: self._end(seen))
 
-    async def _end(self, incarnation: int, seen: int | None) -> bool:
-        world = self._machine.world
-        row = world.pool.incarnations.get(incarnation)
-        ended = await self._pool.end(incarnation, seen)
-        if ended and seen is not None and row is not None and row.timeline == world.pool.timeline:
-            world.deaths += 1
-            machine = world.machine(row.backend)
-            well = world.now > machine.ill_until and incarnation not in machine.crashed
-            world.must(not well, f"{row.backend} is found dead, and is well")
+    async def _end(self, seen: Mapping[int, int | None]) -> set[int]:
+        ended = await self._pool.end(seen)
+        for incarnation in ended:
+            if seen[incarnation] is not None and self._pool.incarnations[incarnation].timeline == self._pool.timeline:
+                self._world.died(incarnation)
         return ended
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
-        return await self._machine.call(lambda: self._claim(incarnation, accounts, take))
+        return await self._process.call(lambda: self._claim(incarnation, accounts, take))
 
     async def _claim(self, incarnation: int, accounts: Sequence[AccountId], take: bool) -> Claimed:
-        rows = self._machine.world.pool.accounts
-        before = {account: rows[account].epoch for account in accounts}
+        rows, world = self._pool.accounts, self._world
+        before = {account: (rows[account].epoch, rows[account].opened_under) for account in accounts}
         claimed = await self._pool.claim(incarnation, accounts, take=take)
         for account, found in claimed.found.items():
-            self._machine.world.must(
-                not isinstance(found, Here) or found.epoch > before[account], "an epoch that does not rise"
-            )
+            if isinstance(found, Here):
+                epoch, timeline = before[account]
+                world.again += epoch > 0
+                world.must(found.epoch > epoch or timeline != self._pool.timeline, "an epoch that does not rise")
             moved = rows[account].state == MOVED
-            self._machine.world.must(moved == isinstance(found, Moved), "a claim of what has moved is no referral")
+            world.must(moved == isinstance(found, Moved), "a claim of what has moved is no referral")
         return claimed
 
     async def release(self, incarnation: int, account: AccountId, epoch: int) -> None:
-        await self._machine.call(lambda: self._pool.release(incarnation, account, epoch))
+        await self._process.call(lambda: self._pool.release(incarnation, account, epoch))
 
     async def living(self) -> list[tuple[Peer, int]]:
-        return await self._machine.call(self._pool.living)
+        return await self._process.call(self._pool.living)
 
     async def purge(self, ended: Sequence[int]) -> list[int]:
-        return await self._machine.call(lambda: self._pool.purge(ended))
+        return await self._process.call(lambda: self._pool.purge(ended))

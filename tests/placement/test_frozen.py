@@ -80,7 +80,7 @@ class Scene:
         beats.register("b", "b:993", CLAIMANT, False)
         self.claims = Claims(PostgresDatabase(postgres.uri, (), postgres.schema))
         self.claims.claim(HOST, [self.account])
-        beats.end(HOST, 0)
+        beats.end({HOST: 0})
         beats.close()
         self.claims.rename(CLAIMANT)
         self.epoch = place.row(self.account)[1]

@@ -1,6 +1,7 @@
 """This backend's incarnation: registered, confirmed, found dead; and what reads may believe."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -92,9 +93,40 @@ class TestLife:
 
     async def test_who_was_found_dead_loses_everything_and_registers_anew(self, body: Body, pool: MemoryPool) -> None:
         await body.beats(2)
-        assert await pool.end(10, 2)
+        assert await pool.end({10: 2})
         await body.beats()
         assert (body.lost, body.lives) == (1, [10, 11])
+        assert body.heart.me == Me(11, "one/1")
+
+    async def test_who_was_replaced_waits_until_the_other_falls_silent(
+        self, body: Body, pool: MemoryPool, moments: Moments
+    ) -> None:
+        """Two that took the name from each other again and again would both serve nobody."""
+        await body.beats(2)
+        other = Body(pool, moments, "a", 20)
+        await other.heart.once()
+        for _ in range(20):
+            await body.beats()
+            await other.heart.once()
+        assert (body.lost, body.lives, other.lost) == (1, [10], 0)
+        pool.down = True
+        await body.beats(20)
+        pool.down = False
+        await body.beats(5)  # a pause of the database is no silence of the other
+        assert body.heart.me is None
+        await body.beats(2)
+        assert body.heart.me == Me(11, "one/1")
+        assert pool.incarnations[20].ended
+
+    async def test_who_was_replaced_comes_back_at_once_when_the_other_leaves(
+        self, body: Body, pool: MemoryPool, moments: Moments
+    ) -> None:
+        other = Body(pool, moments, "a", 20)
+        await other.heart.once()
+        await body.beats(2)
+        assert body.heart.me is None
+        await other.heart.leave()
+        await body.beats()
         assert body.heart.me == Me(11, "one/1")
 
     async def test_a_database_on_another_timeline_is_another(self, body: Body, pool: MemoryPool) -> None:
@@ -181,7 +213,7 @@ class TestReads:
     ) -> None:
         """Frozen for a while; whose first act on waking is a read, and the second a beat."""
         moments.at += 1.2
-        await pool.end(10, 0)
+        await pool.end({10: 0})
         read = asyncio.ensure_future(body.heart.fresh())
         await asyncio.sleep(0)
         await body.beats()
@@ -263,20 +295,35 @@ class TestOthers:
         await other.heart.once()
         end = pool.end
 
-        async def beaten_to_it(incarnation: int, seen: int | None) -> bool:
+        async def beaten_to_it(seen: Mapping[int, int | None]) -> set[int]:
             await pool.beat(20, False)
-            return await end(incarnation, seen)
+            return await end(seen)
 
         pool.end = beaten_to_it  # type: ignore[method-assign]
         await body.beats(7)
         assert not pool.incarnations[20].ended
         assert pool.incarnations[20].beat == 1
 
+    async def test_many_deaths_take_one_statement(self, body: Body, pool: MemoryPool, moments: Moments) -> None:
+        """At a far database one by one they would take so long that the others find this one dead, too."""
+        for n in range(20, 40):
+            await Body(pool, moments, f"b{n}", n).heart.once()
+        asked: list[int] = []
+        end = pool.end
+
+        async def counted(seen: Mapping[int, int | None]) -> set[int]:
+            asked.append(len(seen))
+            return await end(seen)
+
+        pool.end = counted  # type: ignore[method-assign]
+        await body.beats(8)
+        assert asked == [20]
+
     async def test_long_after_its_end_an_incarnation_is_forgotten(
         self, body: Body, pool: MemoryPool, moments: Moments
     ) -> None:
         await pool.register("b", "b:993", 20, False)
-        await pool.end(20, None)
+        await pool.end({20: None})
         for _ in range(2):
             assert 20 in pool.incarnations
             moments.at += heartbeat.PURGE

@@ -10,7 +10,7 @@ from rookery.distribution.placement.claims import Claims
 from rookery.distribution.placement.values import Here
 from rookery.storage.counters import COUNTER_COLUMNS, WHOLE, read_births, read_counters
 from rookery.storage.engine import Transaction
-from rookery.storage.jump import CHANGES, UIDS, jump
+from rookery.storage.jump import CHANGES, UIDS, jump, steps
 from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.schema import MIGRATIONS
 from rookery.storage.sqlite import SqliteDatabase
@@ -34,18 +34,27 @@ def test_births_are_counted_before_they_can_no_longer_be_told(tmp_path: Path) ->
         _births(tx, 1)
         _births(tx, 3)
         before = {n: read_counters(tx, n) for n in (1, 2, 3)}
-        jump(tx, [1, 2])
+        jump(tx, {1: 1, 2: 3})
         after = {n: read_counters(tx, n) for n in (1, 2, 3)}
         assert read_births(tx, [1, 2]) == {}
     database.close()
     for account in (1, 2):
         for mailbox, counter in before[account].items():
-            counter.modseq += CHANGES
+            counter.modseq += CHANGES * (1, 3)[account - 1]
             if mailbox != WHOLE:
-                counter.uidnext += UIDS
+                counter.uidnext += UIDS * (1, 3)[account - 1]
             assert after[account][mailbox].values() == counter.values()
     assert after[1][1].messages == 5
     assert {n: c.values() for n, c in after[3].items()} == {n: c.values() for n, c in before[3].items()}
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [("7/00000001", 11), ("7/0000000B", 1), ("7/0000000D", 1), ("77/00000001", 1), ("", 1)],
+)
+def test_each_fail_over_since_the_last_opening_counts(before: str, expected: int) -> None:
+    """The one before the last may have lost its own jump, after which numbers were given."""
+    assert steps(before, "7/0000000C") == expected
 
 
 @pytest.mark.postgres

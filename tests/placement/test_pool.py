@@ -3,7 +3,9 @@
 import pytest
 
 from rookery.base.errors import Cause, Refusal
+from rookery.distribution.placement.beats import EPOCHS
 from rookery.distribution.placement.values import Elsewhere, Here, Moved, Nobody, Peer, Pool
+from rookery.storage.jump import UIDS
 from rookery.storage.schema import MOVED, MOVING_IN, MOVING_OUT, REMOVED
 from tests.placement.conftest import Place, account_id
 
@@ -38,16 +40,16 @@ class TestIncarnations:
     async def test_a_death_names_the_counter_that_was_seen(self, place: Place) -> None:
         pool = await _registered(place, 10)
         await pool.beat(10, False)
-        assert not await pool.end(10, 0)
+        assert not await pool.end({10: 0})
         assert (await pool.beat(10, False)).mine == 2
-        assert await pool.end(10, 2)
-        assert not await pool.end(10, 2)
+        assert await pool.end({10: 2})
+        assert not await pool.end({10: 2})
         assert (await pool.beat(10, False)).mine is None
 
     async def test_who_leaves_ends_itself(self, place: Place) -> None:
         pool = await _registered(place, 10)
         await pool.beat(10, False)
-        assert await pool.end(10, None)
+        assert await pool.end({10: None})
 
     async def test_draining_is_seen_by_all(self, place: Place) -> None:
         pool = await _registered(place, 10, 20)
@@ -89,7 +91,7 @@ class TestClaims:
         (account,) = place.add(1)
         pool = await _registered(place, 10, 20)
         await pool.claim(10, [account], take=True)
-        await pool.end(10, 0)
+        await pool.end({10: 0})
         assert isinstance((await pool.claim(20, [account], take=True)).found[account], Here)
 
     async def test_nothing_is_inherited_from_an_earlier_incarnation(self, place: Place) -> None:
@@ -105,7 +107,7 @@ class TestClaims:
     async def test_who_has_ended_claims_nothing(self, place: Place) -> None:
         (account,) = place.add(1)
         pool = await _registered(place, 10, 20)
-        await pool.end(10, 0)
+        await pool.end({10: 0})
         assert not (await pool.claim(10, [account], take=True)).living
         assert (await pool.claim(20, [account], take=False)).found[account] == Nobody()
 
@@ -148,6 +150,23 @@ class TestClaims:
         await _registered(place, 21)
         assert isinstance((await pool.claim(21, [account], take=True)).found[account], Here)
 
+    async def test_under_each_timeline_epochs_and_uids_leap_to_a_place_of_their_own(self, place: Place) -> None:
+        """Also when a fail-over has lost what was done after the one before it."""
+        (account,) = place.add(1)
+        pool = await _registered(place, 10)
+        before = (await pool.claim(10, [account], take=True)).found[account]
+        place.promote("other/0000000A")
+        await _registered(place, 11)
+        await pool.claim(11, [account], take=True)
+        uidnext = place.numbers(account)[1][1]
+        place.promote("other/0000000D")
+        await _registered(place, 12)
+        after = (await pool.claim(12, [account], take=True)).found[account]
+        assert isinstance(before, Here)
+        assert isinstance(after, Here)
+        assert after.epoch - before.epoch > (10 + 13) * EPOCHS
+        assert place.numbers(account)[1][1] - uidnext == 3 * UIDS
+
     async def test_a_release_names_the_epoch(self, place: Place) -> None:
         (account,) = place.add(1)
         pool = await _registered(place, 10, 20)
@@ -167,15 +186,15 @@ class TestListings:
         pool = await _registered(place, 20, 10, 30)
         await pool.claim(10, accounts[:2], take=True)
         await pool.claim(20, accounts[2:], take=True)
-        await pool.end(30, 0)
+        await pool.end({30: 0})
         assert [(peer.backend, count) for peer, count in await pool.living()] == [("b1", 2), ("b2", 1)]
 
     async def test_who_has_ended_is_kept_while_an_account_names_it(self, place: Place) -> None:
         (account,) = place.add(1)
         pool = await _registered(place, 10, 20, 30)
         await pool.claim(10, [account], take=True)
-        await pool.end(10, 0)
-        await pool.end(20, 0)
+        await pool.end({10: 0})
+        await pool.end({20: 0})
         ended = await pool.purge([])
         assert sorted(ended) == [10, 20]
         assert await pool.purge([10, 20, 30]) == [10]

@@ -84,7 +84,7 @@ async def test_nothing_of_before_is_hosted_and_no_number_is_used_twice(shared: P
     await pool.register("b", "b:993", 20, False)
     await _claimed(pool, 10, first)
     standby = Standby(folder, postgres.uri)
-    await pool.end(20, 0)  # from here on nothing is in the copy
+    await pool.end({20: 0})  # from here on nothing is in the copy
     await pool.register("c", "c:993", 30, False)
     (late,) = shared.add(1)
     lost = [epoch for n in range(50) for epoch in await _claimed(pool, 10 + n % 2 * 20, late if n % 2 else second)]

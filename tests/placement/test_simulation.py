@@ -1,109 +1,83 @@
-"""The placement code among random faults, in virtual time. A seed that fails fails again."""
+"""Placement and fence among random faults, in virtual time. A seed that fails fails again."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 import pytest
 
-from rookery.base.ids import AccountId
 from rookery.base.log import Level, logger
-from rookery.distribution.placement.heartbeat import STUCK
-from rookery.distribution.placement.values import Elsewhere, Here, MovedTo
-from rookery.storage.schema import MOVED
-from tests.placement.simulation import Machine, World
+from rookery.distribution.placement.values import MovedTo
+from tests.placement.conftest import account_id
+from tests.placement.faults import Faults
+from tests.placement.process import Process
+from tests.placement.simulation import Fleet, World
 from tests.placement.virtual import run
 
-SECONDS = 30.0
+
+class Plan(NamedTuple):
+    """pools: each with so many backends and accounts of its own. clients: of each backend; pace: how slow they are.
+    seconds: with faults of these lengths, one every `apart` seconds in each pool, and then `rest`, until all is over.
+    """
+
+    pools: int = 1
+    backends: int = 4
+    accounts: int = 12
+    clients: int = 3
+    pace: float = 1.0
+    seconds: float = 30.0
+    apart: float = 1.0
+    lengths: Sequence[float] = (0.1, 0.3, 0.7, 1.5, 5.0)
+    rest: float = 20.0
 
 
-async def _part(world: World, one: Machine, other: Machine, seconds: float) -> None:
-    link = frozenset((one.name, other.name))
-    world.parted.add(link)
-    await asyncio.sleep(seconds)
-    world.parted.discard(link)
-
-
-async def _drain(machine: Machine, seconds: float) -> None:
-    await machine.placement.drain()
-    await asyncio.sleep(seconds)
-    machine.placement.undrain()
-
-
-def _fault(world: World, random: Random) -> None:
-    """One more, which ends by itself."""
-    machine, other = random.sample(world.machines, 2)
-    seconds = random.choice([0.1, 0.3, 0.7, 1.5, 5.0]) * random.uniform(0.5, 1.5)
-    until = world.now + seconds
-    kind = random.choice(["freeze", "cut", "part", "crash", "pause", "lose", "stuck", "promote", "drain"])
-    if kind == "part":
-        world.aside(_part(world, machine, other, seconds))
-    elif kind == "pause":
-        world.pause(seconds)
-    elif kind == "promote":
-        world.pool.timeline = f"one/{world.now}"
-        world.note()
-    elif kind == "drain" and machine.alive:
-        world.aside(_drain(machine, seconds))
-    elif kind == "crash" and machine.alive:
-        world.aside(machine.crash(seconds))
-    else:
-        machine.ill(seconds)
-        if kind == "freeze":
-            machine.frozen_until = until
-        elif kind == "cut":
-            machine.cut_until = until
-        elif kind == "lose":
-            machine.losing_until = until
-        elif kind == "stuck":
-            machine.stuck_from, machine.stuck_until = world.now - STUCK, until
+SMALL = Plan()
+MIDDLE = Plan(4, 50, 5_000, 1, 2.0, 2.0, 0.1, (0.3, 0.7, 1.5), 4.0)
+LARGE = Plan(40, 50, 25_000, 1, 2.0, 8.0, 0.1, (0.1, 0.3, 0.7, 1.5), 5.0)
 
 
 async def _everything_opens(world: World) -> None:
-    for account in world.accounts:
-        machine = world.random.choice(world.machines)
-        if world.pool.accounts[account].state == MOVED:
-            await _refers(world, account)
-            continue
-        found = await machine.placement.locate(account)
-        for _ in range(3):  # clients are at work: whoever hosts it may release it before it is asked
-            if isinstance(found, Elsewhere):
-                found = await world.machine(found.backend).placement.locate(account)
-        assert isinstance(found, Here)
+    serving = [process for process in world.living() if process.placement.heart.me is not None]
+    assert sorted(process.name for process in serving) == sorted(world.latest)  # one of each name
+    for _ in range(50):
+        account = account_id(world.random.choice(world.fleet.numbers))
+        if account not in world.fleet.world(account).moved():
+            assert await world.random.choice(serving).find(account) is not None
+    for account in world.moved():
+        for process in serving:
+            process.placement.fenced([account])  # as the next write would find it
+            with pytest.raises(MovedTo):
+                await process.across.locate(account)
 
 
-async def _refers(world: World, account: AccountId) -> None:
-    """Whoever had it open learns from the fence, at the next write at the latest."""
-    for machine in world.machines:
-        if machine.placement.here(account):
-            machine.placement.fenced([account])
-        with pytest.raises(MovedTo):
-            await machine.placement.locate(account)
+async def _troubled(world: World, plan: Plan) -> None:
+    faults = Faults(world, plan.lengths)
+    while world.now < plan.seconds:
+        await asyncio.sleep(world.random.expovariate(1 / plan.apart))
+        faults.one(world.random)
+        if world.random.random() < 0.05:
+            world.move()
 
 
-async def _life(seed: int, backends: int, accounts: int) -> World:
-    world = World(seed, backends, accounts)
-    for machine in world.machines:
-        machine.start()
-    leaving = list(world.accounts[: accounts // 4])
-    while world.now < SECONDS:
-        await asyncio.sleep(world.random.expovariate(1.0))
-        _fault(world, world.random)
-        if leaving and world.random.random() < 0.1:
-            world.move(leaving.pop())
-    await asyncio.sleep(20.0)
-    await _everything_opens(world)
-    failed = [task for machine in world.machines for task in machine.tasks if task.done()]
-    for machine in world.machines:
-        for task in machine.tasks:
-            task.cancel()
-        await machine.placement.close()
+async def _life(seed: int, plan: Plan) -> Fleet:
+    fleet = Fleet(Random(seed), plan.pools, plan.accounts)
+    for world in fleet.worlds:
+        for n in range(plan.backends):
+            Process(world, f"b{n}", plan.clients, plan.pace)
+    await asyncio.gather(*(_troubled(world, plan) for world in fleet.worlds))
+    await asyncio.sleep(plan.rest)
+    before = [set(world.makers) for world in fleet.worlds]
+    await asyncio.gather(*(_everything_opens(world) for world in fleet.worlds))
+    assert [set(world.makers) for world in fleet.worlds] == before  # it has come to rest
+    failed = [task for process in fleet.at.values() if process.alive for task in process.tasks if task.done()]
     assert not failed
-    assert not world.broken
-    for account, uids in world.acknowledged.items():
-        assert set(uids) <= set(world.mail[account])
-        assert world.mail[account] == sorted(set(world.mail[account]))
-    return world
+    for world in fleet.worlds:
+        for process in world.living():
+            process.die(silently=False)
+        world.at_rest()
+        assert not world.broken
+    return fleet
 
 
 @pytest.fixture(autouse=True)
@@ -114,10 +88,12 @@ def quiet() -> Iterator[None]:
     log.level = before
 
 
-def _promises_hold(seed: int) -> None:
-    world = run(_life(seed, 4, 12))
-    assert world.writes > 50
-    assert world.reads > 50
+def _promises_hold(seed: int, plan: Plan = SMALL) -> Fleet:
+    fleet = run(_life(seed, plan))
+    for world in fleet.worlds:
+        assert world.writes > 2 * plan.seconds
+        assert world.reads > 2 * plan.seconds
+    return fleet
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -125,8 +101,22 @@ def test_what_is_promised_holds_among_faults(seed: int) -> None:
     _promises_hold(seed)
 
 
+def test_in_several_pools_of_fifty_backends() -> None:
+    _promises_hold(1, MIDDLE)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("start", range(1000, 11_000, 1000))
 def test_it_holds_for_long(start: int) -> None:
     for seed in range(start, start + 1000):
         _promises_hold(seed)
+
+
+@pytest.mark.soak
+def test_two_thousand_backends_and_a_million_accounts() -> None:
+    fleet = _promises_hold(1, LARGE)
+    assert len(fleet.numbers) == 1_000_000
+    assert sum(len(world.latest) for world in fleet.worlds) == 2_000
+    assert sum(len(world.pool.accounts) for world in fleet.worlds) > 10_000  # were claimed,
+    assert sum(world.again for world in fleet.worlds) > 5_000  # and claimed again
+    assert sum(world.deaths for world in fleet.worlds) > 100

@@ -4,7 +4,7 @@ Every statement commits by itself, as durably as mail does: beats that went on w
 let an idle backend find all busy ones dead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import psycopg
 
@@ -16,14 +16,16 @@ from rookery.storage.hosting import TIMELINE
 from rookery.storage.postgres_dial import Connection, Dial, close, translated
 
 PATIENCE_MS = 800  # of one statement at the server
-EPOCHS = 1 << 20  # left out under a new timeline
+EPOCHS = 1 << 20  # left out under a new timeline, times its number
 NAME = "rookery heartbeat"  # holds no account's row, so nobody needs to find it
 
+_NUMBER = f"('x' || lpad(split_part({TIMELINE}, '/', 2), 8, '0'))::bit(32)::bigint"  # of the timeline, hexadecimal
 # One statement, so that no row stays locked by who is frozen between two. The counts make the insert come last.
-# Whoever comes first under a timeline makes sure that no epoch given under it is one that was given before, and lost.
+# Whoever comes first under a timeline makes sure that no epoch given under it is one that was given before, and lost;
+# perhaps after another fail-over, whose leap was lost too: hence leaps of different lengths.
 _REGISTER = (
     "WITH former AS (UPDATE incarnation SET ended = true WHERE backend = %s AND NOT ended RETURNING 1),"
-    f" jumped AS (SELECT setval('epoch', nextval('epoch') + {EPOCHS}) AS epoch"
+    f" jumped AS (SELECT setval('epoch', nextval('epoch') + {EPOCHS} * {_NUMBER}) AS epoch"
     f" WHERE NOT EXISTS (SELECT FROM incarnation WHERE timeline = {TIMELINE}))"
     " INSERT INTO incarnation (incarnation, backend, address, timeline, draining)"
     f" SELECT %s, %s, %s, {TIMELINE}, %s"
@@ -35,8 +37,14 @@ _BEAT = (
     f" WHERE incarnation = %s AND NOT ended AND timeline = {TIMELINE} RETURNING beat)"
     " SELECT (SELECT beat FROM mine), incarnation, backend, address, beat, draining FROM incarnation WHERE NOT ended"
 )
-# A beat under way has the row locked; then this is asked again of the row it leaves, and finds another counter.
-_END = "UPDATE incarnation SET ended = true WHERE incarnation = %s AND beat = coalesce(%s, beat) AND NOT ended"
+# All at once, for a beat that waited while many deaths were recorded one by one would come too late. A row that is
+# locked has a beat or a death under way, and is left to it: so nobody waits, and those who end the same ones in another
+# order do not wait for each other for ever. A beat that was faster is seen: asked again of the row that is locked.
+_END = (
+    "UPDATE incarnation SET ended = true WHERE incarnation IN (SELECT i.incarnation FROM incarnation i"
+    " JOIN unnest(%s::bigint[], %s::bigint[]) AS d (incarnation, seen) USING (incarnation)"
+    " WHERE NOT i.ended AND i.beat = coalesce(d.seen, i.beat) FOR UPDATE OF i SKIP LOCKED) RETURNING incarnation"
+)
 
 
 class Beats:
@@ -47,30 +55,29 @@ class Beats:
         self._connection: Connection | None = None
 
     def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
-        ((timeline,),) = self._run(_REGISTER, backend, incarnation, backend, address, draining)[0]
+        ((timeline,),) = self._run(_REGISTER, backend, incarnation, backend, address, draining)
         return str(timeline)
 
     def beat(self, incarnation: int, draining: bool) -> Answer:
-        rows = self._run(_BEAT, draining, incarnation)[0]
+        rows = self._run(_BEAT, draining, incarnation)
         others = tuple(Peer(*row[1:]) for row in rows if row[1] != incarnation)
         return Answer(rows[0][0] if rows else None, others)
 
-    def end(self, incarnation: int, seen: int | None) -> bool:
-        return self._run(_END, incarnation, seen)[1] > 0
+    def end(self, seen: Mapping[int, int | None]) -> set[int]:
+        return {row[0] for row in self._run(_END, list(seen), list(seen.values()))}
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             close(connection)
 
-    def _run(self, statement: str, *values: object) -> tuple[list[Row], int]:
-        """Rows, and how many were changed. Raises EngineFailed."""
+    def _run(self, statement: str, *values: object) -> list[Row]:
+        """Raises EngineFailed."""
         try:
             if self._connection is None:
                 self._connection = self._dial().connect()
                 self._connection.execute(f"SET statement_timeout = {PATIENCE_MS}".encode())
-            cursor = self._connection.execute(statement.encode(), values)
-            return (cursor.fetchall() if cursor.description is not None else []), cursor.rowcount
+            return self._connection.execute(statement.encode(), values).fetchall()
         except psycopg.Error as error:
             self.close()
             meant = translated(error)

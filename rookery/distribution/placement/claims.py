@@ -14,7 +14,7 @@ from rookery.distribution.placement.values import Claimed, Elsewhere, Here, Move
 from rookery.storage.batch import MOVING
 from rookery.storage.engine import EngineFailed, Reader, Transaction
 from rookery.storage.hosting import TIMELINE, application
-from rookery.storage.jump import jump
+from rookery.storage.jump import jump, steps
 from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.schema import ACTIVE, MOVED, REMOVED
 
@@ -119,7 +119,7 @@ class Claims:
         free = [account for account, one in found.items() if isinstance(one, Nobody)]
         epochs = [row[0] for row in tx.rows("SELECT nextval('epoch') FROM generate_series(1, ?)", len(free))]
         before = tx.select_many("account", ("account", "opened_under"), ("id",), [(account,) for account in free])
-        jump(tx, [number for number, opened_under in before if opened_under != timeline])
+        jump(tx, {number: steps(under, timeline) for number, under in before if under != timeline})
         rows = [(account, incarnation, epoch, timeline) for account, epoch in zip(free, epochs, strict=True)]
         tx.update_many("account", ("id",), ("incarnation", "epoch", "opened_under"), rows)
         claimed = {account: Here(epoch) for account, epoch in zip(free, epochs, strict=True)}

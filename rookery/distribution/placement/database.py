@@ -1,7 +1,7 @@
 """A pool's PostgreSQL database, asked without keeping the event loop: a thread for the heart and one for the claims."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from rookery.base.clock import Clock
@@ -37,8 +37,8 @@ class DatabasePool:
     async def beat(self, incarnation: int, draining: bool) -> Answer:
         return await self._heart.run(partial(self._beats.beat, incarnation, draining))
 
-    async def end(self, incarnation: int, seen: int | None) -> bool:
-        return await self._heart.run(partial(self._beats.end, incarnation, seen))
+    async def end(self, seen: Mapping[int, int | None]) -> set[int]:
+        return await self._heart.run(partial(self._beats.end, seen))
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
         return await self._claiming.run(partial(self._claims.claim, incarnation, accounts, take=take))

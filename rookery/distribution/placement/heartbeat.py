@@ -4,7 +4,9 @@ A beat starts on the event loop, so that a backend whose loop hangs does not loo
 has been at one batch for STUCK seconds. A confirmed beat says that this incarnation lived when the beat was *sent*, and
 with it that nobody else has claimed what it hosts: reads from memory are good for READ seconds from then.
 
-An incarnation that has ended, or whose database is another by now, loses everything and registers anew.
+An incarnation that has ended, or whose database is another by now, loses everything and registers anew. One that has
+ended because another process came with the name of this backend does so only when that one has fallen silent: two that
+took the name from each other again and again would both serve nobody.
 """
 
 import asyncio
@@ -94,7 +96,8 @@ class Heartbeat:
         self._beat = 0
         self._confirmed = around.now()  # when the last confirmed beat was sent
         self._alone = False
-        self._waiting: list[asyncio.Future[None]] = []  # reads, for a beat
+        self._replaced: int | None = None  # the own incarnation whose name another process has taken
+        self._waiting: dict[asyncio.Future[None], None] = {}  # reads, for a beat; thousands, perhaps
         self._tasks: set[asyncio.Task[None]] = set()
         self._beating = Outage(log, "beat-failed", around.now, Level.INFO)
         self._registering = Outage(log, "not-registered", around.now, Level.INFO)
@@ -114,15 +117,14 @@ class Heartbeat:
         if self.me is not None and await self._around.offline(self.me.incarnation):
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting[future] = None
         try:
             async with asyncio.timeout(PATIENCE):
                 await future
         except TimeoutError:
             raise _not_now() from None
         finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
+            self._waiting.pop(future, None)
 
     def _confirm(self, sent: float) -> None:
         self._confirmed = sent
@@ -131,7 +133,7 @@ class Heartbeat:
             self._wake(None)
 
     def _wake(self, error: RookeryError | None) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if future.done():
                 continue
@@ -162,7 +164,8 @@ class Heartbeat:
         """One beat, and what follows from its answer."""
         me = self.me
         if me is None:
-            await self._register()
+            if self._replaced is None or await self._namesake_is_silent(self._replaced):
+                await self._register()
             return
         stuck = self._around.stuck()
         if stuck >= STUCK:
@@ -183,7 +186,10 @@ class Heartbeat:
         if answer.mine is None or answer.mine <= self._beat:  # the latter: the database is an earlier one
             named = any(peer.backend == self.backend for peer in answer.others)
             self.void("another process has registered under its name" if named else "it has ended")
-            await self._register()
+            if named:
+                self._replaced = me.incarnation
+            else:
+                await self._register()
             return
         self._beat, self.others = answer.mine, answer.others
         self._confirm(sent)
@@ -198,11 +204,25 @@ class Heartbeat:
             self._registering.failed(error.cause.value, what=error.what)
             return
         self._registering.over()
-        self.me, self._beat = Me(incarnation, timeline), 0
+        self.me, self._beat, self._replaced = Me(incarnation, timeline), 0, None
         self.watch.clear()
         self._confirm(sent)
         log.info("registered", backend=self.backend, incarnation=incarnation, timeline=timeline)
         self._registered(self.me)
+
+    async def _namesake_is_silent(self, mine: int) -> bool:
+        """Watched as any other, by beats of an incarnation that has ended."""
+        sent = self._around.now()
+        try:
+            answer = await self._pool.beat(mine, self.draining)
+        except RookeryError as error:
+            self._beating.failed(error.cause.value, what=error.what)
+            self.watch.clear()
+            return False
+        self._beating.over()
+        self.others = answer.others
+        namesakes = [(peer.incarnation, peer.beat) for peer in answer.others if peer.backend == self.backend]
+        return not namesakes or bool(self.watch.beaten(sent, self._around.now(), namesakes).dead)
 
     def void(self, why: str) -> None:
         """Nothing is hosted any more; the next beat registers anew."""
@@ -229,20 +249,21 @@ class Heartbeat:
         me, self.me = self.me, None
         self._lost()
         if me is not None:
-            await self._pool.end(me.incarnation, None)
+            await self._pool.end({me.incarnation: None})
 
     # --- the others ------------------------------------------------------------------------------------------------
 
     async def _judge(self, sent: float) -> None:
-        peers = {peer.incarnation: peer for peer in self.others}
         pairs = [(peer.incarnation, peer.beat) for peer in self.others]
         verdict = self.watch.beaten(sent, self._around.now(), pairs)
-        for incarnation in verdict.probe:
-            self._aside(self._probe(peers[incarnation]))
-        for incarnation, seen in verdict.dead:
+        for peer in self.others if verdict.probe else ():
+            if peer.incarnation in verdict.probe:
+                self._aside(self._probe(peer))
+        if verdict.dead:
+            names = {peer.incarnation: peer.backend for peer in self.others}
             try:
-                if await self._pool.end(incarnation, seen):
-                    log.warning("found-dead", backend=peers[incarnation].backend, incarnation=incarnation)
+                for incarnation in await self._pool.end(dict(verdict.dead)):
+                    log.warning("found-dead", backend=names[incarnation], incarnation=incarnation)
             except RookeryError as error:  # of unknown outcome: the next beat says
                 log.info("death-not-recorded", cause=error.cause.value, what=error.what)
         if sent - self._purged >= PURGE:

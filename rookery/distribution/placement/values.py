@@ -95,8 +95,10 @@ class Pool(Protocol):
 
     async def beat(self, incarnation: int, draining: bool) -> Answer: ...
 
-    async def end(self, incarnation: int, seen: int | None) -> bool:
-        """Record its death if it lives and its counter still is `seen` (None: whatever it is); says whether it was."""
+    async def end(self, seen: Mapping[int, int | None]) -> set[int]:
+        """Record the deaths of those that live and whose counter still is what was seen (None: whatever it is), and
+        that nobody writes to at this moment; returns whose death it was.
+        """
 
     async def claim(self, incarnation: int, accounts: Sequence[AccountId], *, take: bool) -> Claimed:
         """Those that may be claimed are, unless `take` is false: then they are Nobody's."""

@@ -30,11 +30,13 @@ class Verdict(msgspec.Struct, frozen=True):
 class _Watched:
     __slots__ = ("beat", "failed", "probing", "since")
 
-    def __init__(self, beat: int, since: float) -> None:
+    def __init__(self) -> None:
+        self.moved(-1, 0.0)
+
+    def moved(self, beat: int, since: float) -> None:
         self.beat = beat
         self.since = since
-        self.probing = False
-        self.failed = False
+        self.probing = self.failed = False
 
 
 class Watch:
@@ -57,11 +59,10 @@ class Watch:
         before, self._watched = self._watched, {}
         probe, dead = [], []
         for incarnation, beat in others:
-            watched = before.get(incarnation)
-            if watched is None or watched.beat != beat:
-                self._watched[incarnation] = _Watched(beat, got)
+            watched = self._watched[incarnation] = before.get(incarnation) or _Watched()
+            if watched.beat != beat:
+                watched.moved(beat, got)
                 continue
-            self._watched[incarnation] = watched
             still = sent - watched.since  # the shortest that it can have been
             if still >= DEAD or (still >= SILENT and watched.failed):
                 dead.append((incarnation, beat))

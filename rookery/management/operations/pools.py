@@ -129,7 +129,7 @@ async def promote_pool(parts: "Parts") -> PoolDetails:
         raise RookeryError(Cause.IN_USE, "a node serves this folder; it is for a copy whose node does not run yet")
     owner = parts.store.identity
     pool = await parts.pools.promote(owner.store, owner.generation)
-    await asyncio.to_thread(jump_all, parts.store.database)
+    await asyncio.to_thread(jump_all, parts.store.database, max(1, pool.generation - owner.generation))
     await asyncio.to_thread(promote, parts.store.folder, owner, pool.generation)
     return await show_pool(parts, pool.name)
 
