@@ -23,7 +23,7 @@ from tests.journeys.imap import LITERAL, Refused
 
 PATIENCE = 60.0  # seconds for an answer
 AGAIN = 0.02  # seconds between two attempts to log in
-THINKING = 0.1  # seconds between two messages of one who writes
+THINKING = 0.25  # seconds between two messages of one who writes
 SENDERS = 4
 
 _HOSTED = re.compile(rb"hosted by backend (\w+)")
@@ -189,8 +189,6 @@ class Crowd:
         self.acknowledged: dict[bytes, str] = {}
         self._numbers = itertools.count(1)
         self._others = [name for name in BACKENDS if name != backend]
-        self._lmtp: dict[str, Line] = {}
-        self._one_asks = asyncio.Lock()
 
     def mark(self) -> bytes:
         return b"mark-%d" % next(self._numbers)
@@ -204,9 +202,6 @@ class Crowd:
                 await program.log_in()
 
         await asyncio.gather(*map(one, self.everybody))
-        for name in self._others:
-            line = self._lmtp[name] = await Line.to(BACKENDS[name], self.cluster.ports["lmtp"])
-            await line.tell(b"LHLO client.test")
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -215,16 +210,13 @@ class Crowd:
             *(program.write() for program in self.writing), *(program.ask() for program in self.asking),
             *(program.idle() for program in self.idle), *map(self._send, range(SENDERS)),
         ]  # fmt: skip
-        tasks = [asyncio.ensure_future(life) for life in lives]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for one in ended:
-            if isinstance(one, Exception):
-                raise one
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(life) for life in lives]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
 
     async def _send(self, number: int) -> None:
         """By SMTP to one backend after the other."""
@@ -242,18 +234,21 @@ class Crowd:
 
     async def ask_for(self, account: str) -> None:
         """By LMTP, until RCPT is answered with yes: the account is open there."""
-        async with self._one_asks:
-            name = self._others[0]
-            while True:
-                try:
-                    await self._lmtp[name].tell(b"RSET", b"MAIL FROM:<>", b"RCPT TO:<%b>" % account.encode())
-                except Refused as refused:
-                    found = _HOSTED.search(refused.answer)
-                    if found and (there := found[1].decode()) in self._others:
-                        name = there
-                    await asyncio.sleep(AGAIN)
+        name = self._others[0]
+        while True:
+            line = await Line.to(BACKENDS[name], self.cluster.ports["lmtp"])
+            try:
+                await line.tell(b"LHLO client.test", b"MAIL FROM:<>", b"RCPT TO:<%b>" % account.encode())
+            except Refused as refused:
+                found = _HOSTED.search(refused.answer)
+                if found and (there := found[1].decode()) in self._others:
+                    name = there
                 else:
-                    return
+                    await asyncio.sleep(AGAIN)
+            else:
+                return
+            finally:
+                line.close()
 
     async def all_moved(self, patience: float) -> None:
         async with asyncio.timeout(patience):
