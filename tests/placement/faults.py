@@ -98,7 +98,7 @@ class Faults:
         elif kind == "replace":  # on another machine, while this one sleeps
             process.frozen_until = process.ill(seconds)
             again(process)
-            world.aside(self._found(process, 4 * seconds))
+            world.aside(self._found(process, 1.5 * seconds))
         elif kind == "pause":
             world.pause(seconds)
         elif kind == "promote":

@@ -33,8 +33,8 @@ class Plan(NamedTuple):
 
 
 SMALL = Plan()
-MIDDLE = Plan(4, 50, 5_000, 1, 2.0, 2.0, 0.1, (0.3, 0.7, 1.5), 4.0)
-LARGE = Plan(40, 50, 25_000, 1, 2.0, 8.0, 0.1, (0.1, 0.3, 0.7, 1.5), 5.0)
+MIDDLE = Plan(4, 50, 5_000, 1, 2.0, 2.0, 0.1, (0.3, 0.7), 3.5)
+LARGE = Plan(40, 50, 25_000, 1, 2.0, 8.0, 0.1, (0.1, 0.3, 0.7, 1.5), 6.0)
 
 
 async def _everything_opens(world: World) -> None:
@@ -118,5 +118,5 @@ def test_two_thousand_backends_and_a_million_accounts() -> None:
     assert len(fleet.numbers) == 1_000_000
     assert sum(len(world.latest) for world in fleet.worlds) == 2_000
     assert sum(len(world.pool.accounts) for world in fleet.worlds) > 10_000  # were claimed,
-    assert sum(world.again for world in fleet.worlds) > 5_000  # and claimed again
+    assert sum(world.again for world in fleet.worlds) > 3_000  # and claimed again
     assert sum(world.deaths for world in fleet.worlds) > 100
