@@ -8,6 +8,9 @@ hosted under another timeline is hosted no longer, and its running numbers must 
 A fence reads FENCE and lets pass what has the epoch under which the process hosts it; if the timeline, the last column,
 is another than that of those epochs, nothing passes. Epochs come from one sequence; a row that was never claimed may
 have 0, which nobody is given.
+
+`incarnation` means the same in every release: the heartbeat of one that a newer one has just overtaken (postgres.py)
+writes there until its process has ended.
 """
 
 from collections.abc import Sequence

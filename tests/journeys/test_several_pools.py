@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -27,6 +28,7 @@ class Pools:
 
     def __init__(self, folder: Path, database: str) -> None:
         self.opened = ExitStack()
+        self.database = database
         self.dynamic, self.static = RunningSite(folder / "big"), RunningSite(folder / "small")
         self.static.offset = self.dynamic.offset
         self.static.ports = self.dynamic.ports
@@ -154,6 +156,27 @@ def test_an_account_of_another_pool_is_changed_and_removed_there(pools: Pools) -
     with pytest.raises(AssertionError, match="AUTHENTICATIONFAILED"):
         wait_until(lambda: pools.log_in(STATIC, *carol) != STATIC, "a login to be refused")
     wait_until(lambda: carol[0] not in str(pools.dynamic.json("account", "list")), "it to be gone for good")
+
+
+def test_the_row_of_an_account_that_has_moved_refers_whatever_the_directory_says(pools: Pools) -> None:
+    erin = (pools.dynamic.add_account("erin"), "secret of erin")
+    assert pools.messages(BACKENDS["b1"], *erin) == 0
+    there = pools.log_in(BACKENDS["b1"], *erin)
+    name = pools.dynamic.json("account", "show", erin[0])["account"]
+    with closing(pools.imap(there)) as client, psycopg.connect(pools.database, autocommit=True) as connection:
+        client.ask(f'LOGIN {erin[0]} "{erin[1]}"')
+        (small,) = connection.execute("SELECT pool FROM directory.pool WHERE name = 'small'").fetchall()[0]
+        changed = connection.execute("UPDATE store.account SET state = 4 WHERE id = decode(%s, 'hex')", (name,))
+        assert changed.rowcount == 1
+        connection.execute("INSERT INTO store.moved VALUES (decode(%s, 'hex'), %s)", (name, small))
+        with pytest.raises(EOFError, match="BYE"):
+            client.ask("APPEND INBOX", b"Subject: late\r\n\r\nx\r\n")
+    for address in BACKENDS.values():
+        assert pools.log_in(address, *erin) == STATIC
+        with smtplib.LMTP(address, pools.dynamic.ports["lmtp"], local_hostname="c.test", timeout=PATIENCE) as lmtp:
+            lmtp.ehlo()
+            lmtp.mail("sender@elsewhere.test")
+            assert lmtp.rcpt(erin[0]) == (451, b"4.3.2 The mailbox is in pool small")
 
 
 def test_a_domain_is_assigned_to_a_pool(pools: Pools) -> None:

@@ -18,14 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 import rookery
-from tests.journeys.cluster import BACKENDS, Cluster, PostgresServer, running_server
+from tests import postgres as server
+from tests.journeys.cluster import BACKENDS, Cluster
 from tests.journeys.imap import Client, Refused
 from tests.journeys.site import STOP_TIME
 from tests.journeys.waiting import wait_until
 
 pytestmark = pytest.mark.postgres
+postgres = server.postgres
 
 TREE = Path(rookery.__file__).parent.parent
 STEPS = {
@@ -54,8 +57,8 @@ def make_release(folder: Path, version: str, number: int, oldest: str) -> Path:
 class Releases(Cluster):
     """Backends are started one by one, each of a release of its own."""
 
-    def __init__(self, folder: Path, database: PostgresServer) -> None:
-        super().__init__(folder, database)
+    def __init__(self, folder: Path, database: server.Postgres) -> None:
+        super().__init__(folder, database)  # type: ignore[arg-type]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *, environment: dict[str, str] | None = None) -> None:
@@ -147,16 +150,19 @@ def use(cluster: Releases, name: str, mark: str) -> None:
         client.ask("COPY *:* Archive")
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
+@pytest.fixture
+def cluster(postgres: str, tmp_path: Path) -> Iterator[Releases]:
     """Release 0.1.0 (this one) serves as b1."""
-    with running_server() as database:
-        made = Releases(tmp_path_factory.mktemp("releases") / "site", database)
-        try:
-            made.set_up(2)
-            yield made
-        finally:
-            made.kill()
+    fresh = server.Postgres(postgres)
+    name = f"releases_{fresh.schema}"
+    fresh.run(f"CREATE DATABASE {name}")
+    made = Releases(tmp_path / "site", server.Postgres(make_conninfo(postgres, dbname=name)))
+    try:
+        made.set_up(2)
+        yield made
+    finally:
+        made.kill()
+        fresh.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_release_runs_beside_the_next_and_ends_when_one_comes_that_cannot(cluster: Releases, tmp_path: Path) -> None:
