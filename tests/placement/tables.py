@@ -127,6 +127,9 @@ class MemoryTransaction:
         numbers = sorted(set(values))
         return [(number, *birth) for number in numbers for birth in self._tables.mail_of(number).births]
 
+    def row(self, sql: str, *values: Any) -> None:
+        """Names, limits and keywords of accounts, which these do not have."""
+
     def _fenced(self, ids: Sequence[AccountId]) -> list[Row]:
         found: list[Row] = []
         for account in ids:
