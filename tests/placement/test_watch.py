@@ -26,7 +26,8 @@ class TestSilence:
     def test_a_failed_probe_and_three_intervals_are_too(self) -> None:
         watch = Watch()
         verdicts = _beats(watch, 4)
-        assert [verdict.probe for verdict in verdicts] == [(), (), (), (OTHER,)]
+        assert [verdict.probe for verdict in verdicts] == [(), (), (OTHER,), ()]
+        assert not any(verdict.dead for verdict in verdicts)
         watch.probed(OTHER, 5, answered=False)
         assert _beats(watch, 1, start=4 * INTERVAL)[0].dead == ((OTHER, 5),)
 

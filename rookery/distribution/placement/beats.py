@@ -16,6 +16,7 @@ from rookery.storage.hosting import TIMELINE
 from rookery.storage.postgres_dial import Connection, Dial, close, translated
 
 PATIENCE_MS = 800  # of one statement at the server
+SILENCE = 2.0  # seconds without an answer, until another connection is tried, perhaps to another server
 EPOCHS = 1 << 20  # left out under a new timeline, times its number
 NAME = "rookery heartbeat"  # holds no account's row, so nobody needs to find it
 
@@ -76,6 +77,7 @@ class Beats:
         try:
             if self._connection is None:
                 self._connection = self._dial().connect()
+                self._connection.patience = SILENCE
                 self._connection.execute(f"SET statement_timeout = {PATIENCE_MS}".encode())
             return self._connection.execute(statement.encode(), values).fetchall()
         except psycopg.Error as error:

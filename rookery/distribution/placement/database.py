@@ -31,7 +31,7 @@ class DatabasePool:
 
     async def register(self, backend: str, address: str, incarnation: int, draining: bool) -> str:
         timeline = await self._heart.run(partial(self._beats.register, backend, address, incarnation, draining))
-        await self._claiming.run(partial(self._claims.rename, incarnation))
+        self._claiming.run(partial(self._claims.rename, incarnation))  # before any claim; who waits there keeps no beat
         return timeline
 
     async def beat(self, incarnation: int, draining: bool) -> Answer:

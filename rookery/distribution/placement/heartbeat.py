@@ -21,13 +21,13 @@ from rookery.base.ids import RandomBytes
 from rookery.base.log import Level, logger
 from rookery.base.outage import Outage
 from rookery.distribution.placement.values import INTERVAL, Peer, Pool
-from rookery.distribution.placement.watch import PROBE, Watch
+from rookery.distribution.placement.watch import QUIET, Watch
 
 READ = 0.8  # seconds from the sending of a confirmed beat; less than a host is silent before it is dead
 PATIENCE = 1.0  # seconds a read waits for the next beat
 STUCK = 2.0  # seconds of one batch, beyond which the writer is taken to hang
 ALONE = 15.0  # seconds without a beat until sessions end, so that clients go where their mail arrives
-PROBING = 0.15  # seconds
+PROBING = 0.35  # seconds: to connect and be greeted takes two round trips; known before a silence of SILENT
 PURGE = 3600.0  # seconds between two looks at who has ended long ago
 
 log = logger("placement")
@@ -288,7 +288,7 @@ class Heartbeat:
     def silent(self, incarnation: int) -> bool:
         """It may be found dead in a moment."""
         silence = self.watch.silence(incarnation, self._around.now())
-        return silence is not None and silence >= PROBE
+        return silence is not None and silence >= QUIET
 
     def silence(self, incarnation: int) -> float | None:
         """Seconds without a beat of it, as seen from here."""

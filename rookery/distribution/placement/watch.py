@@ -15,7 +15,8 @@ import msgspec
 from rookery.distribution.placement.values import INTERVAL
 
 GAP = 2 * INTERVAL  # seconds between the sendings of two beats that restart the watches
-PROBE = 2 * INTERVAL  # of silence until it is probed
+PROBE = INTERVAL  # of silence until it is probed, so that there is time for an answer from far away
+QUIET = 2 * INTERVAL  # more than a healthy one is silent
 SILENT = 3 * INTERVAL  # and dead, if the probe failed
 DEAD = 1.0
 

@@ -16,8 +16,8 @@ class Worker:
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Who is cancelled does not hear what became of the work; it is done all the same."""
+    def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """After what was asked for before. Who is cancelled does not hear what became of it; it is done anyway."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -42,7 +42,7 @@ class Worker:
                 return
 
         self._waiting.put(carry_out)
-        return await future
+        return future
 
     def last(self, work: Callable[[], None]) -> None:
         """After what is waiting, do this and end. Nobody waits for it."""
