@@ -297,16 +297,15 @@ class Process:
         """A letter to many, as the queue has them: each account is looked for at once."""
         accounts = dict.fromkeys(self.world.some_account() for _ in range(count))
         found = await asyncio.gather(*(self.placement.locate(one) for one in accounts), return_exceptions=True)
-        for account, where in zip(accounts, found, strict=True):
-            if isinstance(where, Here) and self.alive:
-                self.world.aside(self._write(account))
+        here = [account for account, where in zip(accounts, found, strict=True) if isinstance(where, Here)]
+        await asyncio.gather(*(self.write(account) for account in here))
 
     async def _session_of(self, account: AccountId, delivery: str) -> None:
         """`delivery`: one that nobody knows the outcome of, to be made again."""
         random = self.world.random
         if not isinstance(await self.placement.locate(account), Here):
             return
-        await self._write(account, delivery)
+        await self.write(account, delivery)
         if not await self._open(account):
             return
         self.recent = [account, *self.recent[:9]]
@@ -318,7 +317,7 @@ class Process:
                     return
                 self.world.was_read(self, account, self.memory[account].uids)
             else:
-                await self._write(account)
+                await self.write(account)
         if random.random() < 0.1:
             await self.placement.release(account)
 
@@ -345,11 +344,11 @@ class Process:
         mail = self.world.pool.mail_of(int.from_bytes(account, "big"))
         return mail.modseq, list(mail.uids)
 
-    async def _write(self, account: AccountId, delivery: str = "") -> None:
-        """A delivery that is not confirmed stays pending."""
+    async def write(self, account: AccountId, delivery: str = "") -> bool:
+        """Whether it was confirmed; if not, it stays pending."""
         epoch = self.placement.epoch(account)
         if epoch is None:
-            return
+            return False
         delivery = delivery or self.world.random.randbytes(8).hex()
         self.world.pending[account] = delivery
         item = AppendItem(account, BlobId(delivery.encode()), 1, 0, delivery=delivery, epoch=epoch)
@@ -360,3 +359,4 @@ class Process:
         if isinstance(made, Appended):
             self.world.answered(account, made.uid)
             self.world.pending.pop(account, None)
+        return isinstance(made, Appended)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from rookery.base.ids import AccountId
 from rookery.base.log import Level, logger
 from rookery.distribution.placement.values import MovedTo
 from tests.placement.conftest import account_id
@@ -37,6 +38,15 @@ MIDDLE = Plan(4, 50, 5_000, 1, 2.0, 2.0, 0.1, (0.3, 0.7), 3.5)
 LARGE = Plan(40, 50, 25_000, 1, 2.0, 8.0, 0.1, (0.1, 0.3, 0.7, 1.5), 6.0)
 
 
+async def _takes_mail(serving: list[Process], account: AccountId) -> bool:
+    """At the latest when it is asked again: clients are at work, and release it when they like."""
+    for process in [*serving, *serving]:
+        host = await process.find(account)
+        if host is not None and await host.write(account):
+            return True
+    return False
+
+
 async def _everything_opens(world: World) -> None:
     serving = [process for process in world.living() if process.placement.heart.me is not None]
     assert sorted(process.name for process in serving) == sorted(world.latest)  # one of each name
@@ -44,6 +54,8 @@ async def _everything_opens(world: World) -> None:
         account = account_id(world.random.choice(world.fleet.numbers))
         if account not in world.fleet.world(account).moved():
             assert await world.random.choice(serving).find(account) is not None
+    for account in [*world.pending][:20]:
+        assert account in world.moved() or await _takes_mail(serving, account)
     for account in world.moved():
         for process in serving:
             process.placement.fenced([account])  # as the next write would find it
@@ -103,6 +115,27 @@ def test_what_is_promised_holds_among_faults(seed: int) -> None:
 
 def test_in_several_pools_of_fifty_backends() -> None:
     _promises_hold(1, MIDDLE)
+
+
+async def _a_third_dies() -> World:
+    """While the database is far away, for most of them."""
+    (world,) = Fleet(Random(1), 1, 100).worlds
+    processes = [Process(world, f"b{n}", 0) for n in range(60)]
+    for process in processes[5:]:
+        process.slow_until = 60.0
+    await asyncio.sleep(2.0)
+    for process in processes[::3]:
+        process.die(silently=True)
+    await asyncio.sleep(5.0)
+    for process in world.living():
+        process.die(silently=True)
+    return world
+
+
+def test_who_finds_many_dead_is_not_found_dead_itself() -> None:
+    world = run(_a_third_dies())
+    assert not world.broken
+    assert world.deaths == 20
 
 
 @pytest.mark.soak
