@@ -3,13 +3,11 @@
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause
@@ -188,22 +186,6 @@ def _end_whoever_waits(server: PostgresServer, comes: bool) -> None:
     if comes:
         wait_until(lambda: server.run(f"SELECT 1 {waiting}"), "the question to wait")
         _wait_for_standby(server, "")
-
-
-def test_of_two_servers_the_one_that_answered_is_asked_first(fresh_postgres: Postgres) -> None:
-    facts = conninfo_to_dict(fresh_postgres.uri)
-    with socket.create_server(("127.0.0.1", 0)) as away:
-        port = away.getsockname()[1]
-    ports = f"{port},{facts.get('port') or 5432}"
-    both = make_conninfo(fresh_postgres.uri, host=f"127.0.0.1,{facts['host']}", port=ports)
-    database = PostgresDatabase(both, TABLES, fresh_postgres.schema)
-    with socket.create_server(("127.0.0.1", port)) as silent:
-        database.reopen()
-        _add(database, 1)
-        silent.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            silent.accept()
-    database.close()
 
 
 def test_sessions_that_the_server_ended_while_idle_are_not_noticed(fresh_postgres: Postgres) -> None:
