@@ -28,6 +28,7 @@ from rookery.storage.postgres_statements import PostgresReader, PostgresTransact
 
 APPLICATION = "rookery"
 MIGRATING = "60s"  # how long a node waits for another that brings the schema up to date
+FINISHING = 0.5  # seconds for a transaction of a name that is given up
 LISTENING = 5.0  # seconds after which a listener looks whether it shall end, or connects again
 
 log = logger("postgres")
@@ -199,10 +200,20 @@ class PostgresDatabase:
             self._forget()
 
     def rename(self, application: str) -> None:
-        """What is open ends, a transaction under way after its commit; sessions call themselves so from now on."""
-        with self._writing:
-            self.dial = self._dial_as(application)
+        """What is open ends, a transaction under way after its commit; sessions call themselves so from now on.
+
+        One that goes on for long is cut off, for its server is perhaps another than the one that answers now.
+        """
+        self.dial = self._dial_as(application)
+        self._readers.forget()
+        if not self._writing.acquire(timeout=FINISHING):
+            if (writer := self._writer) is not None:
+                writer.cut()
+            self._writing.acquire()
+        try:
             self._forget()
+        finally:
+            self._writing.release()
 
     # --- reading ---------------------------------------------------------------------------------------------------
 

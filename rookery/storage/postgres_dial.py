@@ -6,6 +6,8 @@ once. A caller waits for CONNECT seconds at most, and the event loop is never ke
 
 import contextlib
 import functools
+import os
+import socket
 import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -75,6 +77,11 @@ class Connection(psycopg.Connection[Row]):
             if self.closed and time.monotonic() - began >= CONNECT:
                 self._lost()
             raise
+
+    def cut(self) -> None:
+        """From another thread: whoever waits for an answer finds it lost."""
+        with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
 
     def _lost(self) -> None:
         if self.silent is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rookery.base.errors import Cause
-from rookery.storage import postgres_pool
+from rookery.storage import postgres, postgres_pool
 from rookery.storage.engine import EngineFailed
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
@@ -82,3 +82,37 @@ async def test_other_threads_wait(database: PostgresDatabase, wire: Wire) -> Non
     wire.speaking.set()
     await asyncio.to_thread(thread.join, 30)
     assert found == [0]
+
+
+def test_a_transaction_that_hangs_keeps_nobody_from_a_new_name(
+    database: PostgresDatabase, wire: Wire, fresh_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut off, and what became of it is asked where a server answers."""
+    monkeypatch.setattr(postgres, "FINISHING", 0.05)
+    with database.write() as first:
+        connection = first.connection
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with database.write() as tx:
+                tx.run("INSERT INTO item VALUES (7)")
+                wire.speaking.clear()
+        except BaseException as error:  # noqa: BLE001  looked at below
+            failed.append(error)
+
+    writing = threading.Thread(target=work)
+    writing.start()
+    while wire.speaking.is_set():
+        writing.join(0.01)
+    renaming = threading.Thread(target=database.rename, args=("rookery new",))
+    renaming.start()
+    while not connection.closed:
+        renaming.join(0.01)
+    wire.speaking.set()
+    writing.join(30)
+    renaming.join(30)
+    assert not failed
+    assert fresh_postgres.run(f"SELECT item FROM {fresh_postgres.schema}.item") == [(7,)]
+    with database.read() as reader:
+        assert reader.row("SELECT current_setting('application_name')") == ("rookery new",)
