@@ -111,7 +111,7 @@ def failed_over(rules: Rules, state: State) -> State:
     backends = tuple(
         b._replace(current=b.opening == CLOSED, ended=b.ended or rules.beat_compares_timeline) for b in state.backends
     )
-    row = kept.row._replace(current=False, ended=kept.row.host >= 0)
+    row = kept.row._replace(behind=kept.row.behind + 1, ended=kept.row.host >= 0)
     kept = kept._replace(row=row)
     return state._replace(backends=backends, kept=kept, standby=kept, acked=state.acked & kept.mail.uids)
 
@@ -122,7 +122,7 @@ def remade(rules: Rules, state: State) -> State:
     uid = kept.mail.next
     mail = Mail(kept.mail.uids | 1 << uid, uid + 1)
     sequence = kept.sequence + 1
-    row = Row(epoch=sequence if rules.epochs_from_sequence else 0, current=True)
+    row = Row(epoch=sequence if rules.epochs_from_sequence else 0)
     after = state._replace(kept=Kept(row, sequence, mail))
     return after._replace(acked=after.acked | 1 << uid, seen=after.seen | 1 << uid)
 

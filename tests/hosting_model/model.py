@@ -166,9 +166,9 @@ def claimed(rules: Rules, state: State, i: int, *, answer: bool = True) -> State
     sequence = kept.sequence + 1
     epoch = sequence if rules.epochs_from_sequence else row.epoch + 1
     if not row.current and rules.timeline_jumps_uids:
-        mail = mail._replace(next=mail.next + JUMP)
+        mail = mail._replace(next=mail.next + JUMP * (row.behind if rules.each_timeline_counts else 1))
     b = state.backends[i]
-    state = state._replace(kept=Kept(Row(True, i, b.ended, epoch, True), sequence, mail))
+    state = state._replace(kept=Kept(Row(True, i, b.ended, epoch), sequence, mail))
     if not answer:
         return state
     if rules.state_after_claim:

@@ -37,6 +37,7 @@ class Rules(NamedTuple):
     unknown_drops: bool = True
     unknown_says_nothing: bool = True
     timeline_jumps_uids: bool = True
+    each_timeline_counts: bool = True  # a fail-over may lose the jump of the one before
     beat_compares_timeline: bool = True  # an incarnation is of one timeline; under another its beats are refused
     reads_need_beat: bool = True
     reads_end_before_death: bool = True  # READ < DEAD
@@ -95,7 +96,11 @@ class Row(NamedTuple):
     host: int = -1
     ended: bool = False  # the host's incarnation is over
     epoch: int = 0
-    current: bool = True  # last claimed under this timeline
+    behind: int = 0  # fail-overs since it was claimed last
+
+    @property
+    def current(self) -> bool:
+        return not self.behind
 
 
 class Kept(NamedTuple):

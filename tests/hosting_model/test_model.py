@@ -58,6 +58,7 @@ NEEDED: dict[str, tuple[set[int], Config]] = {
     "unknown_drops": ({3, 4}, Config(2, 1, allowed("lose", write=2), opened=True)),
     "unknown_says_nothing": ({3}, Config(2, 1, allowed("lose", "write"), opened=True)),
     "timeline_jumps_uids": ({3}, Config(2, 1, allowed("failover", write=2), opened=True)),
+    "each_timeline_counts": ({3}, Config(2, 2, allowed(failover=2, write=2), opened=True)),
     "beat_compares_timeline": ({5}, Config(2, 1, allowed("failover"), opened=True)),
     "reads_need_beat": ({5}, Config(2, 1, allowed("cut", "write"), opened=True)),
     "reads_end_before_death": ({5}, Config(2, 1, allowed("cut", "write"), opened=True)),
@@ -67,7 +68,7 @@ NEEDED: dict[str, tuple[set[int], Config]] = {
     "terminates_sessions": ({6}, Config(2, 1, allowed("freeze", "write"), opened=True)),
     "release_drops_first": ({4, 5, 6}, Config(2, 0, allowed("release", "write"), opened=True)),
 }
-LONG = {"offline_reads_ask_all"}  # it takes three backends
+LONG = {"offline_reads_ask_all", "each_timeline_counts"}  # three backends, or two fail-overs
 
 
 def test_no_rule_is_left_untried() -> None:
