@@ -68,3 +68,18 @@ async def test_an_account_of_a_killed_host_opens_elsewhere(shared: PostgresPlace
     assert time.monotonic() - killed < 4.0
     assert found.epoch > here.epoch
     await other.close()
+
+
+@pytest.mark.postgres
+async def test_who_registers_waits_for_no_claim_that_hangs(shared: PostgresPlace) -> None:
+    """For it would not beat meanwhile; but no later claim is made under the old name."""
+    pool, goes_on = shared.open(), threading.Event()
+    hanging = pool._claiming.run(goes_on.wait)
+    await pool.register("a", "a:993", 7, False)
+    living = asyncio.ensure_future(pool.living())
+    assert (await pool.beat(7, False)).mine == 1
+    assert not living.done()
+    goes_on.set()
+    assert await hanging
+    ((peer, accounts),) = await living
+    assert (peer.incarnation, accounts) == (7, 0)
