@@ -241,6 +241,8 @@ class Process:
             if isinstance(error, OutcomeUnknown):
                 self.batching.doubted(items)
             self.batching.failed(items)
+            kept = any(self.placement.epoch(item.account) == item.epoch for item in items)
+            self.world.must(not (kept and isinstance(error, OutcomeUnknown)), "it kept what is in doubt")
             self.world.aside(self._closed(session))
             return [error.refusal for _ in items]
         finally:
