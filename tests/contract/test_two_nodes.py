@@ -57,6 +57,7 @@ class TestStarting:
             assert reader.row("SELECT count(*) FROM job") == (2,)
 
 
+WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 ONLY_NEW = Migration(2, ("ALTER TABLE job ADD COLUMN note TEXT NOT NULL DEFAULT ''",), "77.0.0")
 
 
@@ -98,7 +99,7 @@ class TestANewerReleaseForItself:
         with old.write() as tx:
             tx.insert_many("job", ("job", "worker"), [(1, 7)])
             step.start()
-            while not tx.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            while step.is_alive() and not tx.rows(WAITING):
                 pass
             order.append("written")
         step.join()
