@@ -7,7 +7,7 @@ import pytest
 
 from rookery.base.ids import AccountId
 from rookery.base.log import captured
-from rookery.distribution.placement.handing import AT_ONCE, LOOK, MOMENT, Handing
+from rookery.distribution.placement.handing import AT_FIRST, BRISK, LOOK, MOMENT, MOST, Handing
 from rookery.distribution.placement.values import Elsewhere
 from tests.placement.backend import Backend
 from tests.placement.conftest import MemoryPlace, Moments, account_id
@@ -41,16 +41,23 @@ class Others:
         return self._moments.at - began
 
 
-async def test_a_few_are_on_their_way_at_a_time(moments: Moments) -> None:
-    others = Others(moments, 0.05)
+async def test_one_at_a_time_to_those_that_take_their_time(moments: Moments) -> None:
+    others = Others(moments, 2 * BRISK)
     took = await others.take(100)
-    assert others.most == AT_ONCE
-    assert took == pytest.approx(100 / AT_ONCE * 0.05, rel=0.5)
+    assert others.most == AT_FIRST
+    assert took == pytest.approx(100 * 2 * BRISK, rel=0.2)
+
+
+async def test_many_at_a_time_to_those_that_take_them_at_once(moments: Moments) -> None:
+    others = Others(moments, BRISK / 2)
+    took = await others.take(1000)
+    assert AT_FIRST < others.most <= MOST
+    assert took < 1000 / AT_FIRST * BRISK / 2 / 4
 
 
 async def test_who_is_in_no_hurry_is_not_waited_for(moments: Moments) -> None:
     took = await Others(moments, 1e9).take(10)
-    assert took <= 10 / AT_ONCE * (MOMENT + LOOK)
+    assert took <= 10 / AT_FIRST * (MOMENT + LOOK)
 
 
 class Drained:
