@@ -123,15 +123,14 @@ def test_cut_between_backends(pool: PoolSite) -> None:
     pool.check(accounts + more)
 
 
-def test_slow_ways(pool: PoolSite) -> None:
-    """To the database and among backends: 40 ms there and back, 100 kB a second. b3 has it quick, and could find the
-    others dead.
-    """
+@pytest.mark.parametrize("delay", [0.02, 0.05], ids=["40 ms there and back", "100 ms there and back"])
+def test_slow_ways(pool: PoolSite, delay: float) -> None:
+    """To the database and among backends, 100 kB a second. b3 has it quick, and could find the others dead."""
     accounts, sessions = _some(pool, 2, "b1")
     more, others = _some(pool, 2, "b2")
     before = pool.epochs(accounts + more)
     for one, other in (("b1", "db"), ("b2", "db"), ("b1", "b2"), ("b1", "b3")):
-        pool.network.slow(one, other, delay=0.02, rate=100_000.0)
+        pool.network.slow(one, other, delay=delay, rate=100_000.0)
     done = len(pool.acknowledged)
     with pool.workers(accounts + more):
         time.sleep(4)
