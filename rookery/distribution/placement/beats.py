@@ -16,7 +16,7 @@ from rookery.storage.hosting import TIMELINE
 from rookery.storage.postgres_dial import Connection, Dial, close, translated
 
 PATIENCE_MS = 800  # of one statement at the server
-SILENCE = 2.0  # seconds without an answer, until another connection is tried, perhaps to another server
+SILENCE = 1.5  # seconds without an answer, until another connection is tried, perhaps to another server
 EPOCHS = 1 << 20  # left out under a new timeline, times its number
 NAME = "rookery heartbeat"  # holds no account's row, so nobody needs to find it
 
