@@ -228,8 +228,11 @@ class Crowd:
             account, mark = self.everybody[turn * 31 % len(self.everybody)].account, self.mark()
             text = b"Subject: %b\r\n\r\nx\r\n." % mark
             to = b"RCPT TO:<%b>" % account.encode()
-            await lines[name].tell(b"MAIL FROM:<sender@elsewhere.test>", to, b"DATA", text)
-            self.acknowledged[mark] = account
+            try:
+                await lines[name].tell(b"MAIL FROM:<sender@elsewhere.test>", to, b"DATA", text)
+                self.acknowledged[mark] = account
+            except Refused:
+                await lines[name].tell(b"RSET")
             await asyncio.sleep(THINKING)
 
     async def ask_for(self, account: str) -> None:

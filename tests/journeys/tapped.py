@@ -8,6 +8,7 @@ with tapped_cluster(tmp_path, accounts=2) as (cluster, tap):
 
 import contextlib
 import json
+import select
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.journeys import wiretap
 from tests.journeys.cluster import Cluster, PostgresServer, running_server
-from tests.journeys.waiting import wait_until
+from tests.journeys.waiting import PATIENCE, wait_until
 from tests.journeys.wiretap import HALF, IDLE, PIPELINE, SENDING
 
 SOCKET = ".s.PGSQL.5432"
@@ -40,19 +41,20 @@ class Tapped:
         self._database = database
         self._state = ""
         self._process = subprocess.Popen(
-            [sys.executable, wiretap.__file__, str(folder / SOCKET), way], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+            [sys.executable, wiretap.__file__, str(folder / SOCKET), way],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+        )  # fmt: skip
         self.uri = make_conninfo(database.uri, host=str(folder), port="5432")
         wait_until((folder / SOCKET).exists, "the tapped way")
 
     def _tell(self, **what: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(what).encode() + b"\n")
-        self._process.stdin.flush()
         assert "ok" in self._heard()
 
     def _heard(self) -> dict[str, int]:
         assert self._process.stdout is not None
+        assert select.select([self._process.stdout], [], [], PATIENCE)[0], "the tap says nothing"
         heard: dict[str, int] = json.loads(self._process.stdout.readline())
         return heard
 
