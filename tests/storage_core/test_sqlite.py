@@ -11,6 +11,7 @@ from rookery.storage import sqlite
 from rookery.storage.engine import EngineFailed
 from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
+from rookery.storage.sqlite_statements import translated
 from tests.storage_core.conftest import MIGRATIONS
 
 
@@ -148,4 +149,4 @@ def test_a_newer_one_is_refused_without_touching_it(tmp_path: Path) -> None:
     ],
 )
 def test_failures_have_their_causes(error: apsw.Error, cause: Cause) -> None:
-    assert sqlite.translated(error).cause is cause
+    assert translated(error).cause is cause
