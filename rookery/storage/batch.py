@@ -317,12 +317,12 @@ class Batch:
                 rows.append((row.id, row.state, row.size_limit, row.message_limit, row.uidvalidity, row.next_mailbox))
                 row.row_dirty = False
         if counters:
-            tx.update_many("counter", ("account", "mailbox"), COUNTER_COLUMNS[2:], counters)
+            tx.update_later("counter", ("account", "mailbox"), COUNTER_COLUMNS[2:], counters)
         if rows:
             columns = ("state", "size_limit", "message_limit", "uidvalidity", "next_mailbox")
-            tx.update_many("account", ("id",), columns, rows)
+            tx.update_later("account", ("id",), columns, rows)
         if self.log_rows:
-            tx.insert_many("change", _CHANGE_COLUMNS, self.log_rows)
+            tx.insert_later("change", _CHANGE_COLUMNS, self.log_rows)
             self.log_rows = []
         for row in self.accounts.values():
             if row.renamed and row.detailed:

@@ -66,6 +66,12 @@ class Transaction(Reader, Protocol):
         """Each row is key values, then column values."""
         ...
 
+    def update_later(
+        self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
+    ) -> None:
+        """As `update_many`, and together with what is inserted later; of another table than those."""
+        ...
+
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None: ...
 
     def take(self, sql: str, *values: Value) -> list[Row]:

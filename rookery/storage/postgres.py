@@ -170,7 +170,7 @@ class PostgresDatabase:
     def _commit(self, tx: PostgresTransaction) -> None:
         pid = tx.connection.info.backend_pid  # a lost connection knows none
         try:
-            done = _committed(tx.connection, *tx.last_insertion())
+            done = _committed(tx.connection, *tx.last_statement())
         except psycopg.Error as error:
             # Anything else (the session is ended, the client lost count) may come after the commit was done.
             if error.diag.severity_nonlocalized == "ERROR" and not tx.connection.closed:

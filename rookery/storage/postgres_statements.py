@@ -123,18 +123,18 @@ class PostgresTransaction(PostgresReader):
         self._later: list[tuple[str, list[list[Value]]]] = []
 
     def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
-        self._insert_now()
+        self._send_now()
         cursor = super()._execute(text, values)
         self._schema.answered += 1
         return cursor
 
-    def _insert_now(self) -> None:
+    def _send_now(self) -> None:
         if self._later:
-            super()._execute(*self.last_insertion())
+            super()._execute(*self.last_statement())
             self._schema.answered += 1
 
-    def last_insertion(self) -> tuple[str, list[object]]:
-        """What was to be inserted later, as one statement; "" for nothing."""
+    def last_statement(self) -> tuple[str, list[object]]:
+        """What was to be done later, as one statement; "" for nothing."""
         later, self._later = self._later, []
         if not later:
             return "", []
@@ -165,12 +165,22 @@ class PostgresTransaction(PostgresReader):
         self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
     ) -> None:
         if rows:
-            last = {tuple(row[: len(keys)]): row for row in rows}  # of a key given twice the last counts, as in SQLite
-            sets = ", ".join(f"{quoted(column)} = v.{quoted(column)}" for column in columns)
-            source = self._source(table, (*keys, *columns))
-            self._execute(
-                f"UPDATE {table} t SET {sets} FROM {source} WHERE {_matching(keys)}", _columns(list(last.values()))
-            )
+            self._execute(*self._updating(table, keys, columns, rows))
+
+    def update_later(
+        self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
+    ) -> None:
+        if rows:
+            self._schema.types(self, table)
+            self._later.append(self._updating(table, keys, columns, rows))
+
+    def _updating(
+        self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Value]]
+    ) -> tuple[str, list[list[Value]]]:
+        last = {tuple(row[: len(keys)]): row for row in rows}  # of a key given twice the last counts, as in SQLite
+        sets = ", ".join(f"{quoted(column)} = v.{quoted(column)}" for column in columns)
+        source = self._source(table, (*keys, *columns))
+        return f"UPDATE {table} t SET {sets} FROM {source} WHERE {_matching(keys)}", _columns(list(last.values()))
 
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
         if values:
@@ -198,7 +208,7 @@ class PostgresTransaction(PostgresReader):
         self._execute("SAVEPOINT item", ())
         try:
             yield
-            self._insert_now()
+            self._send_now()
         except BaseException:
             self._later = []
             if self.failure is None:

@@ -144,6 +144,8 @@ class SqliteTransaction(AloneTransaction, SqliteReader):
         where = " AND ".join(f"{key}=?{n + 1}" for n, key in enumerate(keys))
         self._many(f"UPDATE {table} SET {sets} WHERE {where}", rows)
 
+    update_later = update_many
+
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
         self._many(f"DELETE FROM {table} WHERE {' AND '.join(f'{k}=?' for k in keys)}", values)
 

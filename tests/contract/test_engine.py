@@ -103,6 +103,18 @@ class TestWriting:
             tx.update_many("item", ("owner", "name"), ("offset",), [])
         assert _all(database) == [(1, "a", 11, b"new"), (1, "b", 2, b"2"), (2, "a", None, None)]
 
+    def test_what_is_done_later_is_seen_by_whoever_asks_next(self, database: Database) -> None:
+        with database.write() as tx:
+            tx.run("CREATE TABLE other (a INTEGER)")
+            tx.insert_later("other", ("a",), [(1,), (2,)])
+            tx.update_later("item", ("owner", "name"), ("offset",), [(1, "a", 7), (1, "a", 8)])
+            tx.update_later("item", ("owner", "name"), ("offset",), [])
+            assert tx.rows("SELECT offset FROM item WHERE owner = 1 AND name = 'a'") == [(8,)]
+            assert tx.rows("SELECT a FROM other ORDER BY a") == [(1,), (2,)]
+            tx.update_later("item", ("owner", "name"), ("offset",), [(2, "a", 9)])
+        with database.read() as reader:
+            assert reader.rows("SELECT offset FROM item WHERE owner < 3 AND name = 'a' ORDER BY owner") == [(8,), (9,)]
+
     def test_delete_many(self, database: Database) -> None:
         with database.write() as tx:
             tx.delete_many("item", ("owner", "name"), [(1, "a"), (1, "zz")])

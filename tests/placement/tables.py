@@ -164,6 +164,8 @@ class MemoryTransaction:
         assert (table, tuple(columns)) == ("counter", COUNTER_COLUMNS[2:]), table
         self._counters += rows
 
+    update_later = update_many
+
     def insert_later(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         if table == "email":
             self._emails += rows

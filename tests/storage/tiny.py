@@ -50,6 +50,8 @@ class TinyTransaction(AloneTransaction):
         for row in rows:
             self.rows(f"UPDATE {table} SET {sets} WHERE {where}", *row[len(keys) :], *row[: len(keys)])
 
+    update_later = update_many
+
     def delete_many(self, table: str, keys: Sequence[str], values: Sequence[Sequence[Value]]) -> None:
         where = " AND ".join(f"{key} = ?" for key in keys)
         for value in values:
