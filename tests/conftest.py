@@ -1,5 +1,6 @@
 """For all tests: journeys are marked by their folder, soaking waits for `-m soak`, passwords are
-hashed cheaply, and what did not run is told."""
+hashed cheaply, Hypothesis tries the same examples every time (`make fuzz` looks for new ones), and
+what did not run is told."""
 
 import re
 from collections import defaultdict
@@ -7,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import hashes
+
+settings.register_profile("the same every time", derandomize=True, deadline=None)
+settings.load_profile("the same every time")
 
 _HERE = Path(__file__).parent
 
