@@ -80,24 +80,26 @@ class Bench:
 def delivery(bench: Bench) -> list[Figure]:
     messages = bench.plan.messages
 
-    def lmtp(server: Server) -> float:
-        return mail.send(server.ports.lmtp, lmtp=True, messages=messages)
-
-    def pipelined(server: Server) -> float:
-        return mail.send(server.ports.lmtp, lmtp=True, messages=messages, pipeline=True)
+    def lmtp(pipeline: bool, connections: int = mail.CONNECTIONS) -> Callable[[Server], float]:
+        return lambda server: mail.send(
+            server.ports.lmtp, lmtp=True, messages=messages, pipeline=pipeline, connections=connections
+        )
 
     def smtp(server: Server) -> float:
         assert isinstance(server, Rookery | Postfix)
         return mail.smtp_to_mailbox_rate(server.ports.smtp, server.queued, messages=messages)
 
-    found = bench.pairs("lmtp, pipelining", "msg/s", pipelined, bench.dovecot, target=5)
-    found += bench.pairs("lmtp, step by step", "msg/s", lmtp, bench.dovecot, target=5)
+    ways = (("pipelining", True), ("step by step", False))
+    found: list[Figure] = []
+    for name, pipeline in ways:
+        found += bench.pairs(f"lmtp, {name}", "msg/s", lmtp(pipeline), bench.dovecot, target=5)
     if bench.shared is not None:
         shared, before, known = bench.shared, bench.shared.postgresql.logged(), len(found)
-        for name, measure in (("pipelining", pipelined), ("step by step", lmtp)):
-            found += bench.pairs(
-                f"lmtp on postgresql, {name}", "msg/s", measure, bench.dovecot, own=shared.rookery, target=4
-            )
+        for connections in (mail.CONNECTIONS, mail.MANY):
+            for name, pipeline in ways:
+                name = f"lmtp on postgresql, {connections} connections, {name}"
+                measure = lmtp(pipeline, connections)
+                found += bench.pairs(name, "msg/s", measure, bench.dovecot, own=shared.rookery, target=4)
         sent = sum(len(figure.ours) for figure in found[known:]) * messages
         if sent:
             print(f"  PostgreSQL logged {(shared.postgresql.logged() - before) / sent:,.0f} octets a delivery of 4 kB")

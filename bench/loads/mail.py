@@ -9,16 +9,25 @@ from collections.abc import Callable
 from bench.peers.base import DOMAIN
 
 CONNECTIONS = 50
+MANY = 200
 
 
-def send(port: int, *, lmtp: bool, messages: int, size: int = 4096, pipeline: bool = False) -> float:
-    """Messages per second, each answered before its connection sends the next; 50 connections over 50 accounts.
+def send(
+    port: int,
+    *,
+    lmtp: bool,
+    messages: int,
+    size: int = 4096,
+    pipeline: bool = False,
+    connections: int = CONNECTIONS,
+) -> float:
+    """Messages per second, each answered before its connection sends the next, to 50 accounts.
 
     `pipeline`: MAIL, RCPT and DATA in one piece, as Postfix and Exim do; otherwise every step waits for its answer.
 
     Raises RuntimeError when a message was refused.
     """
-    words = [str(port), "--connections", str(CONNECTIONS), "--messages", str(messages), "--size", str(size)]
+    words = [str(port), "--connections", str(connections), "--messages", str(messages), "--size", str(size)]
     words += ["--recipient", "user{}@" + DOMAIN, *([] if lmtp else ["--smtp"])]
     words += ["--pipeline"] if pipeline else []
     command = [sys.executable, "-m", "bench.lmtp_load", *words]

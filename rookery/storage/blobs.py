@@ -189,7 +189,7 @@ class BlobStore:
             file.close()
         return Place(0, HEADER.size, staged.size, IDENTITY)
 
-    def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+    def write(self, tx: Transaction, items: Sequence[tuple[BlobId, Staged]]) -> None:
         return  # `put_batch` has made them durable
 
     def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:

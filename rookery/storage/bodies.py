@@ -45,14 +45,14 @@ class Blobs(Protocol):
 
     def stage(self) -> Staging: ...
 
-    # --- one writing thread ---
+    # --- one writing thread; on a shared store each of several ---
 
     def put_batch(self, items: Sequence[tuple[BlobId, Staged]]) -> Mapping[BlobId, Place]:
         """Make all durable, or ready to become so by `write`. Raises RookeryError; then none is."""
         ...
 
-    def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
-        """Last but for counters, in the transaction whose rows name these blobs of the last `put_batch`."""
+    def write(self, tx: Transaction, items: Sequence[tuple[BlobId, Staged]]) -> None:
+        """Last but for counters, in the transaction whose rows name these blobs, after `put_batch`."""
         ...
 
     def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:

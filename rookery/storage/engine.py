@@ -102,10 +102,9 @@ class Transaction(Reader, Protocol):
 class Database(Protocol):
     """One database: exclusive writer, any number of readers.
 
-    A `shared` one has writers on several nodes: then a rule sees what others committed from one statement to the
-    next, unless the database was opened to have one writer at a time, everywhere. `doubts`: commits so far of which
-    nobody knows what became. `answered`: statements of write transactions so far; it tells a slow server from a hung
-    one, and is 0 for ever where there is no server.
+    A `shared` one has writers on several nodes, and several on one: then a rule sees what others committed from one
+    statement to the next, unless the database was opened to have one writer at a time, everywhere. `doubts`: commits
+    so far of which nobody knows what became.
     """
 
     @property
@@ -114,11 +113,16 @@ class Database(Protocol):
     @property
     def doubts(self) -> int: ...
 
-    @property
-    def answered(self) -> int: ...
+    def answered(self, thread: int) -> int:
+        """Statements of write transactions so far, of this thread (threading.get_ident); it tells a slow server from a
+        hung one, and is 0 for ever where there is no server.
+        """
+        ...
 
     def write(self) -> AbstractContextManager[Transaction]:
-        """Begin now; commit durably at the end of the block, roll back when it raises."""
+        """Begin now, or where it is `shared` with the first statement; commit durably at the end of the block, roll
+        back when it raises.
+        """
         ...
 
     def read(self) -> AbstractContextManager[Reader]: ...

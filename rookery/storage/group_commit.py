@@ -4,6 +4,7 @@ Each rule is run once over all its items. Refusals are values. If a rule raises,
 run again one by one, each in a savepoint, so that one bad item cannot spoil the others.
 """
 
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -120,6 +121,7 @@ class GroupCommit:
         self._turn: AbstractContextManager[object] = nullcontext() if database.shared else gate.turn
         self._clock = clock
         self._since: float | None = None  # when the batch under way was begun
+        self._thread = 0  # that carries it out
         self._reopening = Outage(log, "reopen-failed", clock.monotonic)
         self._answered = 0  # statements, when `stuck` was last asked
         self._progress = 0.0  # when that number was seen to have risen
@@ -128,13 +130,14 @@ class GroupCommit:
         """Seconds since the batch under way began, or since the database last answered, as far as seen by asking this
         now and then; 0.0 between two batches.
         """
-        since, answered, now = self._since, self._database.answered, self._clock.monotonic()
+        since, answered, now = self._since, self._database.answered(self._thread), self._clock.monotonic()
         if answered != self._answered:
             self._answered, self._progress = answered, now
         return 0.0 if since is None else now - max(since, self._progress)
 
     def carry_out(self, items: list[Item]) -> list[object]:
         """Returns what `committed` is to be told. Raises EngineFailed: then nothing took place, as far as is known."""
+        self._thread = threading.get_ident()
         self._since = self._clock.monotonic()
         try:
             return self._commit(items)
@@ -176,7 +179,7 @@ class GroupCommit:
                 for item, result in zip(group, results, strict=True):
                     item.result = result
             if places and self._blobs is not None:
-                self._blobs.write(tx, list(places))
+                self._blobs.write(tx, [body for item in items for body in item.bodies])
             made = self._batching.finish(tx)
         self._batching.durable()
         return made
@@ -193,7 +196,7 @@ class GroupCommit:
                         self._batching.begin(tx, own, [item.argument])
                         item.result = item.rule.apply(tx, [item.argument])[0]
                         if own and self._blobs is not None:
-                            self._blobs.write(tx, list(own))
+                            self._blobs.write(tx, item.bodies)
                         done = self._batching.finish(tx)
                     made.append(done)
                 except EngineFailed:

@@ -133,7 +133,7 @@ class PartedBlobs(NoSegments, ABC):
 
         self._put(blob, head_size(staged.size) + staged.size, octets())
 
-    def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+    def write(self, tx: Transaction, items: Sequence[tuple[BlobId, Staged]]) -> None:
         return  # `put_batch` has made them durable
 
     def drop(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:

@@ -56,16 +56,14 @@ class PostgresBlobs(NoSegments):
     def __init__(self, database: Database, folder: Path, files: Files | None = None) -> None:
         self._database = database
         self._area = StagingArea(folder, files or DiskFiles())
-        self._ready: dict[BlobId, Staged] = {}  # of the batch that is about to be written
 
     def stage(self) -> Staging:
         return Staging(self._area)
 
-    # --- writing (one thread) ---
+    # --- writing (any thread) ---
 
     def put_batch(self, items: Sequence[tuple[BlobId, Staged]]) -> Mapping[BlobId, Place]:
         """Large ones are durable when this returns, the others when the transaction is that `write` was called in."""
-        self._ready = {blob: staged for blob, staged in items if staged.size < LARGE}
         done: list[BlobId] = []
         try:
             for blob, staged in items:
@@ -90,11 +88,10 @@ class PostgresBlobs(NoSegments):
         except RookeryError:
             return  # nothing names them: they are found by `strays`
 
-    def write(self, tx: Transaction, blobs: Sequence[BlobId]) -> None:
+    def write(self, tx: Transaction, items: Sequence[tuple[BlobId, Staged]]) -> None:
         rows: list[tuple[Value, ...]] = []
-        for blob in blobs:
-            staged = self._ready.get(blob)
-            if staged is not None:
+        for blob, staged in items:
+            if staged.size < LARGE:
                 rows += _rows(blob, staged)
         tx.insert_later("body", _COLUMNS, rows)
 
@@ -110,7 +107,7 @@ class PostgresBlobs(NoSegments):
         self.delete_many([blob])
 
     def seal(self) -> None:
-        self._ready = {}
+        return
 
     # --- reading (any thread) ---
 
@@ -194,4 +191,4 @@ class PostgresBlobs(NoSegments):
         return []
 
     def close(self) -> None:
-        self._ready = {}
+        return

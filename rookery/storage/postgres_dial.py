@@ -225,6 +225,13 @@ def last_row(cursor: psycopg.Cursor[Row]) -> Row:
     """The row of the last of several statements that were sent together."""
     while cursor.nextset():
         pass
+    return next_row(cursor)
+
+
+def next_row(cursor: psycopg.Cursor[Row], skipped: int = 0) -> Row:
+    """The row of the statement after so many."""
+    for _ in range(skipped):
+        cursor.nextset()
     row = cursor.fetchone()
     assert row is not None
     return row

@@ -9,7 +9,8 @@ the business of postgres.py.
 import contextlib
 import functools
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
@@ -40,12 +41,15 @@ def _token(found: re.Match[str]) -> str:
     return "" if token.startswith("--") else token.replace("%", "%%")
 
 
+Begin = Callable[[str, Sequence[object]], tuple[Connection, str, list[Row]]]
+
+
 class Schema:
     """A schema by name, what is known of its columns, and the channel on which its nodes tell each other of news."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.answered = 0  # statements of write transactions
+        self.answered: dict[int, int] = {}  # statements of write transactions, by thread
         self.channel = f"rookery_{name}"
         self._types: dict[str, dict[str, str]] = {}
 
@@ -97,8 +101,7 @@ class PostgresReader:
         return f"unnest({arrays}) AS v ({', '.join(map(quoted, columns))})"
 
     def _fetch(self, text: str, values: Sequence[object]) -> list[Row]:
-        cursor = self._execute(text, values)
-        return cursor.fetchall() if cursor.description is not None else []
+        return rows_of(self._execute(text, values))
 
     def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
         if self.failure is not None:
@@ -113,25 +116,59 @@ class PostgresReader:
 
 
 class PostgresTransaction(PostgresReader):
-    """The open write transaction. `number`: what the server calls it, should its commit's answer be lost."""
+    """The write transaction, begun with its first statement: in the same message, if that reads. `number`: what the
+    server calls it, should its commit's answer be lost.
+    """
 
-    __slots__ = ("_later", "number")
+    __slots__ = ("_begin", "_later", "number")
 
-    def __init__(self, schema: Schema, connection: Connection, number: str) -> None:
-        super().__init__(schema, connection)
-        self.number = number
+    def __init__(self, schema: Schema, begin: Begin) -> None:
+        self._schema = schema
+        self.failure = None
+        self._begin = begin
+        self.number = ""
         self._later: list[tuple[str, list[list[Value]]]] = []
 
+    @property
+    def begun(self) -> bool:
+        """It has a connection."""
+        return bool(self.number)
+
+    def begin_for_later(self) -> None:
+        """Before a commit: if there is something to be done."""
+        if self._later and not self.begun:
+            self._begin_with("", ())
+
+    def _begin_with(self, text: str, values: Sequence[object]) -> list[Row]:
+        try:
+            self.connection, self.number, rows = self._begin(text, values)
+        except EngineFailed as error:
+            self.failure = error
+            raise
+        self._count()
+        return rows
+
+    def _count(self) -> None:
+        thread = threading.get_ident()
+        self._schema.answered[thread] = self._schema.answered.get(thread, 0) + 1
+
+    def _fetch(self, text: str, values: Sequence[object]) -> list[Row]:
+        if self.begun or self._later or self.failure is not None:
+            return super()._fetch(text, values)
+        return self._begin_with(text, values)
+
     def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
+        if self.failure is None and not self.begun:
+            self._begin_with("", ())
         self._send_now()
         cursor = super()._execute(text, values)
-        self._schema.answered += 1
+        self._count()
         return cursor
 
     def _send_now(self) -> None:
         if self._later:
             super()._execute(*self.last_statement())
-            self._schema.answered += 1
+            self._count()
 
     def last_statement(self) -> tuple[str, list[object]]:
         """What was to be done later, as one statement; "" for nothing."""
@@ -216,6 +253,12 @@ class PostgresTransaction(PostgresReader):
                 self._execute("RELEASE SAVEPOINT item", ())
             raise
         self._execute("RELEASE SAVEPOINT item", ())
+
+
+def rows_of(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    """[] of a statement that has none by its nature."""
+    result = cursor.pgresult
+    return cursor.fetchall() if result is not None and result.nfields else []
 
 
 def quoted(name: str) -> str:

@@ -88,9 +88,10 @@ def _staged(blobs: Blobs, data: bytes) -> Staged:
 
 def _put(kept: tuple[Database, Blobs], bodies: dict[BlobId, bytes]) -> dict[BlobId, Place]:
     database, blobs = kept
-    places = blobs.put_batch([(blob, _staged(blobs, data)) for blob, data in bodies.items()])
+    items = [(blob, _staged(blobs, data)) for blob, data in bodies.items()]
+    places = blobs.put_batch(items)
     with database.write() as tx:
-        blobs.write(tx, list(bodies))
+        blobs.write(tx, items)
         tx.insert_many("email", ("blob",), [(blob,) for blob in bodies])
     return dict(places)
 

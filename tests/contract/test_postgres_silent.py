@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rookery.base.errors import Cause
-from rookery.storage import postgres, postgres_pool
+from rookery.storage import postgres_pool, postgres_writing
 from rookery.storage.engine import EngineFailed
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
@@ -88,8 +88,9 @@ def test_a_transaction_that_hangs_keeps_nobody_from_a_new_name(
     database: PostgresDatabase, wire: Wire, fresh_postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is cut off, and what became of it is asked where a server answers."""
-    monkeypatch.setattr(postgres, "FINISHING", 0.05)
+    monkeypatch.setattr(postgres_writing, "FINISHING", 0.05)
     with database.write() as first:
+        first.row("SELECT 1")
         connection = first.connection
     failed: list[BaseException] = []
 

@@ -73,8 +73,8 @@ class TestANewerReleaseForItself:
             new = postgres_engine((*FIRST, ONLY_NEW))
             with new.write() as tx:
                 tx.insert_many("job", ("job", "worker"), [(1, 7)])
-        with pytest.raises(EngineFailed, match=r"Rookery 77\.0\.0 or newer") as refused, old.write():
-            pytest.fail("it may not write")
+        with pytest.raises(EngineFailed, match=r"Rookery 77\.0\.0 or newer") as refused, old.write() as tx:
+            tx.run("DELETE FROM job")
         assert refused.value.cause is Cause.UNAVAILABLE
         for ask in (old.confirm_release, lambda: postgres_engine(FIRST)):
             with pytest.raises(RookeryError, match=r"written by Rookery 77\.0\.0; this is Rookery 0\.1") as told:
@@ -82,6 +82,17 @@ class TestANewerReleaseForItself:
             assert told.value.cause is Cause.UNSUPPORTED
         with new.read() as reader:
             assert reader.rows("SELECT job FROM job") == [(1,)]
+
+    def test_what_is_not_where_it_was_is_told_in_the_same_words(
+        self, postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A transaction begins together with the first question, which may fail before anything else is looked at."""
+        old = postgres_engine(FIRST)
+        with monkeypatch.context() as patched:
+            patched.setattr(migrations, "__version__", "77.0.0")
+            postgres_engine((*FIRST, Migration(2, ("ALTER TABLE job RENAME TO work",), "77.0.0")))
+        with pytest.raises(EngineFailed, match=r"Rookery 77\.0\.0 or newer"), old.write() as tx:
+            tx.rows("SELECT job FROM job")
 
     def test_the_step_waits_for_what_is_being_written(
         self, postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
