@@ -118,14 +118,10 @@ class PostgresDatabase:
         with self._writing.transaction(self._beginning) as tx:
             yield tx
 
-    def _forget(self) -> None:
-        """Close all connections that are not in use: one was lost, and the others are likely to be."""
-        self._readers.forget()
-        self._writing.forget()
-
     def reopen(self) -> None:
         """After a failure nothing that the connections believe is trusted; the next use connects."""
-        self._forget()
+        self._readers.forget()
+        self._writing.forget()
 
     def rename(self, application: str) -> None:
         """What is open ends, a transaction under way after its commit; sessions call themselves so from now on."""
@@ -182,4 +178,4 @@ class PostgresDatabase:
     def close(self) -> None:
         self._closed = True
         self._readers.close()
-        self._forget()
+        self._writing.close()

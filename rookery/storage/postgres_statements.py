@@ -3,7 +3,7 @@
 What differs: `?` becomes `%s`; BLOB is BYTEA, INTEGER is BIGINT (SQLite's table options are dropped); TEXT is sorted
 by its octets, whatever the server's language is; set-wise work is one statement over arrays (`unnest`); `offset` in
 small letters is the column of that name, in capitals the keyword. When a transaction begins and what its end means is
-the business of postgres.py.
+the business of postgres_writing.py.
 """
 
 import contextlib

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from rookery.base.errors import Cause
 from rookery.storage.engine import EngineFailed, OutcomeUnknown, Row
@@ -50,6 +51,7 @@ class Writing:
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._given_up: set[Connection] = set()  # busy ones, not to be kept
+        self._closed = False
         self.doubts = 0
 
     # --- one transaction -------------------------------------------------------------------------------------------
@@ -81,7 +83,7 @@ class Writing:
             try:
                 return self._started(connection, beginning, text, values)
             except EngineFailed:
-                if not connection.closed:
+                if not connection.broken:  # it may be closed, as there are others
                     raise
                 self.forget()  # it went away while nothing was asked of it: nothing is lost by asking again
                 self._lost()
@@ -134,7 +136,8 @@ class Writing:
                 if self._dial().committed(tx.number, pid, connection.life):
                     return
             except OutcomeUnknown:
-                self.doubts += 1
+                with self._changed:
+                    self.doubts += 1
                 raise
             raise translated(error) from error
         if done != "COMMIT":
@@ -150,15 +153,21 @@ class Writing:
             return connection
 
     def _fresh(self) -> Connection:
-        connection = self._dial().connect()
-        with self._changed:
-            self._busy.add(connection)
-        return connection
+        while True:
+            dial = self._dial()
+            connection = dial.connect()
+            with self._changed:
+                if dial is self._dial():
+                    self._busy.add(connection)
+                    return connection
+            close(connection)  # the name was given up meanwhile
 
     def _give_back(self, connection: Connection) -> None:
+        """Kept, unless something is left of its transaction: then the next one would commit that too."""
+        idle = connection.info.transaction_status is TransactionStatus.IDLE
         with self._changed:
             self._busy.discard(connection)
-            keep = not connection.closed and connection not in self._given_up and len(self._idle) < KEPT
+            keep = idle and not self._closed and connection not in self._given_up and len(self._idle) < KEPT
             self._given_up.discard(connection)
             if keep:
                 self._idle.append(connection)
@@ -177,14 +186,20 @@ class Writing:
         """Those under way end after their commit, and are not kept. One that goes on for long is cut off, for its
         server is perhaps another than the one that answers now.
         """
-        self.forget()
         with self._changed:
             old = set(self._busy)
             self._given_up |= old
+            self.forget()
             if not self._changed.wait_for(lambda: not self._busy & old, FINISHING):
                 for connection in self._busy & old:
                     connection.cut()
                 self._changed.wait_for(lambda: not self._busy & old)
+
+    def close(self) -> None:
+        """Those under way are closed when they end."""
+        with self._changed:
+            self._closed = True
+        self.forget()
 
 
 def _with_first(connection: Connection, beginning: str, text: str, values: Sequence[object]) -> bytes:

@@ -215,7 +215,6 @@ class _Failing:
     """A database that always fails. `at`: begin, statement, commit."""
 
     shared = False
-    answered = 0
 
     def __init__(self, cause: Cause, at: str) -> None:
         self.error = EngineFailed(cause, "always")
