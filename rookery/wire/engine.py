@@ -42,6 +42,15 @@ class Engine(Protocol[Event_co]):
         ...
 
 
+def taken(out: list[bytes]) -> bytes:
+    """What is queued, as `outgoing` gives it; the queue is empty then."""
+    if not out:
+        return b""
+    data = out[0] if len(out) == 1 else b"".join(out)
+    out.clear()
+    return data
+
+
 # How a line of HTTP begins: somebody else's browser or server was made to send it here, and login or letter after it.
 HTTP_METHODS = frozenset(
     {b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PRI", b"PUT", b"TRACE"}

@@ -9,11 +9,9 @@ It never raises on what a client sends. Lines end in CRLF only. It asks for lite
 itself, except the messages of APPEND, which stream and are the session's to accept. Nothing gathers beyond `Limits`.
 """
 
-import binascii
-from enum import Enum
-
 from rookery.wire.engine import HTTP_METHODS, Wants
 from rookery.wire.imap import commands as c
+from rookery.wire.imap.answers import Answers, Mode
 from rookery.wire.imap.complaints import HEAD_LENGTH, complaint
 from rookery.wire.imap.events import (
     Done,
@@ -33,116 +31,21 @@ from rookery.wire.imap.grammar import (
     read_append,
     read_command,
 )
-from rookery.wire.imap.limits import AFTER_LOGIN, APPEND_SKIP, BEFORE_LOGIN, LITERAL_MINUS
+from rookery.wire.imap.limits import LITERAL_MINUS
 from rookery.wire.imap.literals import Announcement, Past, Skipper, announcement
 from rookery.wire.imap.scanner import Scanner, Wrong
 
 
-class _Mode(Enum):
-    COMMAND = 1  # gathering a command
-    LITERAL = 2  # a literal of it is to come
-    DECIDE = 3  # a message is announced; the session has not answered yet
-    STREAM = 4  # octets of that message
-    APPENDED = 5  # what follows a message
-    SKIP = 6  # the rest of a command nobody wants
-    SASL = 7
-    IDLE = 8
-    HALT = 9  # TLS or the end
+class Engine(Answers):
+    """One connection. `state` is changed by the session's answers; `utf8` (mailbox names are UTF-8) by the session."""
 
+    __slots__ = ()
 
-class Engine:
-    """One connection. `state` is changed by the methods below; `utf8` (mailbox names are UTF-8) by the session."""
+    # --- for the pump
 
-    __slots__ = (
-        "_append",
-        "_bad",
-        "_buffer",
-        "_left",
-        "_limits",
-        "_line",
-        "_literal_minus",
-        "_mode",
-        "_out",
-        "_scan",
-        "_skipper",
-        "_synchronizing",
-        "_tag",
-        "state",
-        "utf8",
-        "wants",
-    )
-
-    def __init__(self, *, literal_minus: bool = False) -> None:
-        self.state = State.NOT_AUTHENTICATED
-        self.utf8 = False
-        self.wants = Wants.MORE
-        self._limits = BEFORE_LOGIN
-        self._literal_minus = literal_minus
-        self._mode = _Mode.COMMAND
-        self._buffer = bytearray()  # from the start of the command that is being read
-        self._line = 0  # where its last line starts
-        self._scan = 0  # up to here there is no line end
-        self._left = 0  # octets to stream
-        self._skipper = Skipper()
-        self._bad = 0
-        self._tag = b""
-        self._append = c.Append("", 0)
-        self._synchronizing = False
-        self._out: list[bytes] = []
-
-    # --- output
-
-    def send(self, data: bytes) -> None:
-        """Queue whole response lines."""
-        self._out.append(data)
-
-    def outgoing(self) -> bytes:
-        """What is to be written now; forgets it."""
-        if not self._out:
-            return b""
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out.clear()
-        return data
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether the client has begun something that is not whole: a line, a literal, an exchange."""
-        return bool(self._buffer) or self._mode not in (_Mode.COMMAND, _Mode.IDLE, _Mode.HALT)
-
-    # --- the session's decisions
-
-    def log_in(self) -> None:
-        self.state = State.AUTHENTICATED
-        self._limits = AFTER_LOGIN
-        self._bad = 0
-
-    def select(self) -> None:
-        self.state = State.SELECTED
-
-    def unselect(self) -> None:
-        self.state = State.AUTHENTICATED
-
-    def log_out(self) -> None:
-        """Nothing more is read; the connection ends when what was sent is written."""
-        self.state = State.LOGOUT
-        self.wants = Wants.CLOSE
-        self._mode = _Mode.HALT
-        self._buffer.clear()
-
-    def challenge(self, data: bytes = b"") -> None:
-        """Ask for a SaslResponse, inside AUTHENTICATE."""
-        self._out.append(b"+ %b\r\n" % binascii.b2a_base64(data, newline=False))
-        self._mode = _Mode.SASL
-
-    def idle(self) -> None:
-        """Answer IDLE: the next line must be DONE."""
-        self._out.append(b"+ idling\r\n")
-        self._mode = _Mode.IDLE
-
-    def start_tls(self) -> None:
-        """After the tagged OK was sent. `leftover()` must be empty before the handshake begins."""
-        self.wants = Wants.START_TLS
-        self._mode = _Mode.HALT
+    def leftover(self) -> bytes:
+        """Octets received and not used."""
+        return bytes(self._buffer)
 
     def tls_started(self) -> None:
         """Nothing learned before counts any more (RFC 9051 section 6.2.1)."""
@@ -150,44 +53,23 @@ class Engine:
         self._next_command(0)
         self.wants = Wants.MORE
 
-    def leftover(self) -> bytes:
-        """Octets received and not used."""
-        return bytes(self._buffer)
-
-    def accept_literal(self) -> None:
-        """Answer LiteralStart: let the message come."""
-        if self._mode is not _Mode.DECIDE:
-            raise RuntimeError("no literal was announced")
-        if self._synchronizing:
-            self._out.append(b"+ OK\r\n")
-        self._left = self._append.size
-        self._mode = _Mode.STREAM
-
-    def refuse_literal(self, line: bytes) -> None:
-        """Answer LiteralStart by a tagged NO or BAD, which ends the command (RFC 9051 section 4.3)."""
-        if self._mode is not _Mode.DECIDE:
-            raise RuntimeError("no literal was announced")
-        self._out.append(line)
-        if self._synchronizing:
-            self._next_command(0)
-        elif self._append.size > APPEND_SKIP:
-            self._out.append(b"* BYE too much to read past\r\n")
-            self.log_out()
-        else:
-            self._skip_from(Skipper(left=self._append.size))
+    @property
+    def unfinished(self) -> bool:
+        """Whether the client has begun something that is not whole: a line, a literal, an exchange."""
+        return bool(self._buffer) or self._mode not in (Mode.COMMAND, Mode.IDLE, Mode.HALT)
 
     # --- input
 
     def receive(self, data: bytes) -> list[Event]:
         """Events up to the next command; call again with b"" after handling them until there are none."""
         events: list[Event] = []
-        if self._mode is _Mode.STREAM and not self._buffer and 0 < len(data) < self._left:
+        if self._mode is Mode.STREAM and not self._buffer and 0 < len(data) < self._left:
             self._left -= len(data)  # the middle of a message: nothing to copy
             events.append(LiteralChunk(data))
             return events
         if data:
             self._buffer += data
-        elif not self._buffer and self._mode is not _Mode.STREAM:
+        elif not self._buffer and self._mode is not Mode.STREAM:
             return events
         while self._step(events):
             pass
@@ -196,28 +78,22 @@ class Engine:
     def _step(self, events: list[Event]) -> bool:
         """One thing; False when more octets or the session's answer are needed first."""
         mode = self._mode
-        if mode is _Mode.COMMAND or mode is _Mode.APPENDED:
+        if mode is Mode.COMMAND or mode is Mode.APPENDED:
             return self._read_line(events)
-        if mode is _Mode.STREAM:
+        if mode is Mode.STREAM:
             return self._stream(events)
-        if mode is _Mode.LITERAL:
+        if mode is Mode.LITERAL:
             if len(self._buffer) < self._scan:
                 return False
-            self._mode = _Mode.COMMAND
+            self._mode = Mode.COMMAND
             return True
-        if mode is _Mode.SKIP:
+        if mode is Mode.SKIP:
             return self._skip(events)
-        if mode is _Mode.SASL or mode is _Mode.IDLE:
+        if mode is Mode.SASL or mode is Mode.IDLE:
             return self._answer_line(events)
-        if mode is _Mode.HALT and self.wants is Wants.CLOSE:
+        if mode is Mode.HALT and self.wants is Wants.CLOSE:
             self._buffer.clear()
         return False
-
-    def _next_command(self, used: int) -> None:
-        if used:
-            del self._buffer[:used]
-        self._line = self._scan = 0
-        self._mode = _Mode.COMMAND
 
     def _read_line(self, events: list[Event]) -> bool:
         buffer = self._buffer
@@ -235,13 +111,13 @@ class Engine:
             # the grammar has a space or a parenthesis before every literal; anything else is no announcement
             if literal is not None and literal.start > self._line and buffer[literal.start - 1] in b" (":
                 return self._announced(events, literal, end + 1)
-        if self._mode is _Mode.APPENDED:
+        if self._mode is Mode.APPENDED:
             return self._append_ended(events, end)
         return self._whole(events, bytes(buffer[: end - 1]), end + 1)
 
     def _too_long(self, events: list[Event]) -> bool:
         self._complain(events, Wrong(f"a line of more than {self._limits.line} octets"), 0)
-        if self._mode is not _Mode.HALT:
+        if self._mode is not Mode.HALT:
             del self._buffer[: self._line]
             self._skip_from(Skipper())
         return False
@@ -272,7 +148,7 @@ class Engine:
         data = bytes(self._buffer[:used])
         size, synchronizing, start = literal
         try:
-            if self._mode is _Mode.APPENDED:
+            if self._mode is Mode.APPENDED:
                 scanner = Scanner(data, utf8=self.utf8)
                 if self._append.utf8:
                     scanner.expect(b")")
@@ -299,7 +175,7 @@ class Engine:
         if synchronizing:
             self._out.append(b"+ OK\r\n")
         self._line = self._scan = used + size
-        self._mode = _Mode.LITERAL
+        self._mode = Mode.LITERAL
         return True
 
     def _check_minus(self, size: int, synchronizing: bool, start: int) -> None:
@@ -311,7 +187,7 @@ class Engine:
         self._append = append
         self._synchronizing = synchronizing
         self._next_command(used)
-        self._mode = _Mode.DECIDE
+        self._mode = Mode.DECIDE
         events.append(LiteralStart(self._tag, append))
         return False
 
@@ -321,7 +197,7 @@ class Engine:
             self._complain(events, wrong, used)
             return
         self._complain(events, wrong, used, close=size > self._limits.skip)
-        if self._mode is not _Mode.HALT:
+        if self._mode is not Mode.HALT:
             self._skip_from(Skipper(left=size, skipped=size))
 
     def _stream(self, events: list[Event]) -> bool:
@@ -336,7 +212,7 @@ class Engine:
             if self._left:
                 return False
         events.append(LiteralEnd())
-        self._mode = _Mode.APPENDED
+        self._mode = Mode.APPENDED
         return True
 
     def _append_ended(self, events: list[Event], end: int) -> bool:
@@ -348,11 +224,6 @@ class Engine:
         self._next_command(end + 1)
         events.append(Request(self._tag, c.AppendDone()))
         return False
-
-    def _skip_from(self, skipper: Skipper) -> None:
-        self._line = self._scan = 0
-        self._skipper = skipper
-        self._mode = _Mode.SKIP
 
     def _skip(self, events: list[Event]) -> bool:
         """Read past the rest of a refused command."""
@@ -369,7 +240,7 @@ class Engine:
 
     def _answer_line(self, events: list[Event]) -> bool:
         """A SASL response or DONE."""
-        sasl = self._mode is _Mode.SASL
+        sasl = self._mode is Mode.SASL
         end = self._buffer.find(b"\n", self._scan)
         if (end if end >= 0 else len(self._buffer)) > self._limits.line:
             return self._too_long(events)
@@ -401,7 +272,7 @@ class Engine:
         self, events: list[Event], wrong: Wrong, used: int, *, tag: bytes | None = None, close: bool = False
     ) -> None:
         """Report `wrong` about the command that ends at `used`, and go on after it unless that was one too many."""
-        if tag is None and self._mode in (_Mode.APPENDED, _Mode.SASL, _Mode.IDLE):
+        if tag is None and self._mode in (Mode.APPENDED, Mode.SASL, Mode.IDLE):
             tag = self._tag
         tag, answer, text = complaint(wrong, tag, bytes(self._buffer[:HEAD_LENGTH]))
         if wrong.status == "BAD":
@@ -413,9 +284,3 @@ class Engine:
         events.append(Malformed(tag, answer, text, close))
         if close:
             self._stop()
-
-    def _stop(self) -> None:
-        """A closing Malformed was given: read no more."""
-        self._mode = _Mode.HALT
-        self.wants = Wants.CLOSE
-        self._buffer.clear()

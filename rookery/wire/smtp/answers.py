@@ -5,7 +5,7 @@ engine.py.
 import binascii
 from collections.abc import Sequence
 
-from rookery.wire.engine import Wants
+from rookery.wire.engine import Wants, taken
 from rookery.wire.smtp import replies
 from rookery.wire.smtp.events import BODY_END, BODY_START, RESET, Event, Mail
 from rookery.wire.smtp.message import Reception
@@ -74,11 +74,7 @@ class Answers:
         self.wants = Wants.MORE
 
     def outgoing(self) -> bytes:
-        if not self._out:
-            return b""
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out.clear()
-        return data
+        return taken(self._out)
 
     def greet(self, reply: bytes) -> None:
         """The 220 of the connection."""

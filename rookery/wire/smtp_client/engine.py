@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from rookery.wire.engine import Wants
+from rookery.wire.engine import Wants, taken
 from rookery.wire.smtp_client import commands
 from rookery.wire.smtp_client.dots import DotStuffer
 from rookery.wire.smtp_client.events import (
@@ -131,11 +131,7 @@ class SmtpClient:
         return events
 
     def outgoing(self) -> bytes:
-        if not self._out:
-            return b""
-        data = b"".join(self._out) if len(self._out) > 1 else self._out[0]
-        self._out.clear()
-        return data
+        return taken(self._out)
 
     def leftover(self) -> bytes:
         return self._reader.leftover()
