@@ -1,15 +1,13 @@
 """What SMTP, submission and LMTP sessions have in common: their settings, how they are driven, how they end."""
 
 import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from rookery.access.intake import Receiver
 from rookery.access.replies import SHUTTING_DOWN, TIMED_OUT
 from rookery.base.log import Logger
 from rookery.net.pump import Ending, Pace, pump
 from rookery.net.stream import Stream
-from rookery.wire.smtp.engine import Engine
-from rookery.wire.smtp.events import Event
 
 MB = 1024 * 1024
 
@@ -32,25 +30,24 @@ class SmtpSettings:
 
 
 async def converse(
-    stream: Stream,
-    engine: Engine,
-    handle: Callable[[Event], Awaitable[None] | None],
-    *,
-    settings: SmtpSettings,
-    tls: ssl.SSLContext | None = None,
-) -> Ending:
-    """Drive to the end, and say the last word where one is due."""
+    stream: Stream, session: Receiver, *, settings: SmtpSettings, tls: ssl.SSLContext | None = None
+) -> None:
+    """Drive to the end, say the last word where one is due, and leave nothing behind."""
+    engine = session.engine
     stream.idle = settings.idle if stream.peer.address else 0.0  # our own queue may keep a stream at hand
     engine.greet(b"220 " + settings.hostname.encode() + (b" LMTP" if engine.lmtp else b" ESMTP") + b" Rookery\r\n")
-    ending = await pump(
-        stream, engine, handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace,
-        prompt=False,  # the answers to a burst of commands may go together (RFC 2920 section 3.2)
-    )  # fmt: skip
-    if ending is Ending.DRAINED:
-        stream.write(SHUTTING_DOWN)
-    elif ending is Ending.IDLE or ending is Ending.SLOW:
-        stream.write(TIMED_OUT)
-    return ending
+    try:
+        ending = await pump(
+            stream, engine, session.handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace,
+            prompt=False,  # the answers to a burst of commands may go together (RFC 2920 section 3.2)
+        )  # fmt: skip
+        if ending is Ending.DRAINED:
+            stream.write(SHUTTING_DOWN)
+        elif ending is Ending.IDLE or ending is Ending.SLOW:
+            stream.write(TIMED_OUT)
+        session.log.debug("ended", session=session.id, how=ending.value)
+    finally:
+        session.discard()
 
 
 def log_connection(log: Logger, stream: Stream, session: str) -> None:

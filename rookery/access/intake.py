@@ -1,13 +1,20 @@
-"""One message on its way in: its header block is looked at and put in order, then all of it goes to a staging."""
+"""One message on its way in: its header block is looked at and put in order, then all of it goes to a staging.
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+And what becomes of it in a session of SMTP, submission or LMTP, until it is whole or given up.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from rookery.access.heads import HEAD_LIMIT, Head, head_end
 from rookery.access.replies import HEADER_TOO_BIG, Moment, reply
 from rookery.base.errors import Cause
-from rookery.base.log import logger
+from rookery.base.ids import short_id
+from rookery.base.log import Logger, logger
 from rookery.storage.staging import Staged, Staging
+from rookery.wire.smtp.engine import Engine
+from rookery.wire.smtp.events import BodyChunk, BodyEnd, BodyFailed, Event, Mail, Malformed, Reset
 
 log = logger("smtp")
 
@@ -91,3 +98,80 @@ class Intake:
         self.failure = answer
         self._gathered = None
         self.discard()
+
+
+class Receiver(ABC):
+    """The decisions of one connection, as far as they are the same whoever sends; the engine speaks."""
+
+    __slots__ = ("_intake", "_mail", "engine", "id")
+
+    log: ClassVar[Logger]
+
+    def __init__(self, engine: Engine) -> None:
+        self.id = short_id()
+        self.engine = engine
+        self._mail = Mail("")
+        self._intake: Intake | None = None
+
+    @abstractmethod
+    def handle(self, event: Event) -> Awaitable[None] | None:
+        """What the client said."""
+
+    def _begin_body(self, staging: Staging) -> None:
+        self._intake = Intake(staging, self._prepare)
+        self.engine.accept()
+
+    @abstractmethod
+    def _prepare(self, head: Head) -> bytes | Declined:
+        """See Intake."""
+
+    def _on_body_chunk(self, event: BodyChunk) -> None:
+        intake = self._intake
+        if intake is None or intake.failure:
+            return
+        intake.write(event.data)
+        if intake.failure:
+            self._log_declined(intake.failure[:9].decode())
+            self.engine.fail_body(intake.failure)  # the intake stays: BodyEnd may be on its way already
+
+    @abstractmethod
+    def _log_declined(self, reply: str) -> None:
+        """The message is refused while it comes in."""
+
+    def _on_body_failed(self, event: BodyFailed) -> None:
+        self.log.info("refused", session=self.id, sender=self._mail.sender, what=event.reason)
+        self.discard()
+
+    def _on_body_end(self, event: BodyEnd) -> Awaitable[None] | None:
+        intake, self._intake = self._intake, None
+        staged = intake.finish() if intake is not None else None
+        if staged is None:
+            failure = intake.failure if intake is not None else b""
+            self.engine.refuse(failure or reply(Cause.UNAVAILABLE, Moment.MESSAGE))
+            return None
+        return self._accept(staged)
+
+    @abstractmethod
+    def _accept(self, staged: Staged) -> Awaitable[None]:
+        """The message is whole: commit it, then answer."""
+
+    def _on_reset(self, event: Reset) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop a message that is not whole; one that is, is the store's or the spool's until that has answered."""
+        intake, self._intake = self._intake, None
+        if intake is not None:
+            intake.discard()
+
+    def _on_malformed(self, event: Malformed) -> None:
+        self.log.debug("malformed", session=self.id, what=event.reason)
+
+
+RECEIVING: dict[type, Callable[..., Awaitable[None] | None]] = {
+    BodyChunk: Receiver._on_body_chunk,
+    BodyEnd: Receiver._on_body_end,
+    BodyFailed: Receiver._on_body_failed,
+    Reset: Receiver._on_reset,
+    Malformed: Receiver._on_malformed,
+}

@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
 from rookery.access.heads import Head, protocol_name, received_end, received_start
-from rookery.access.intake import Declined, Intake
+from rookery.access.intake import RECEIVING, Declined, Receiver
 from rookery.access.replies import Moment, reply
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.ids import AccountId, account_text, short_id
+from rookery.base.ids import AccountId, account_text
 from rookery.base.log import logger
 from rookery.distribution.directory.values import Resolution, Resolved, Target
 from rookery.distribution.placement.static import EVERYTHING_HERE
@@ -26,17 +26,7 @@ from rookery.storage.append import Append
 from rookery.storage.staging import Staged, Staging
 from rookery.storage.values import Appended
 from rookery.wire.smtp.engine import Engine
-from rookery.wire.smtp.events import (
-    BodyChunk,
-    BodyEnd,
-    BodyFailed,
-    BodyStart,
-    Event,
-    Mail,
-    Malformed,
-    Rcpt,
-    Reset,
-)
+from rookery.wire.smtp.events import BodyStart, Event, Mail, Rcpt
 from rookery.wire.smtp.offers import Offer
 
 log = logger("lmtp")
@@ -95,11 +85,7 @@ async def serve_lmtp(
         log.info("refused", session=session.id, address=stream.peer.address, what="not a trusted address")
         stream.write(replies.NOT_FOR_YOU)
         return
-    try:
-        ending = await converse(stream, session.engine, session.handle, settings=settings)
-        log.debug("ended", session=session.id, how=ending.value)
-    finally:
-        session.discard()
+    await converse(stream, session, settings=settings)
 
 
 class _Delivery:
@@ -114,8 +100,8 @@ class _Delivery:
         self.answer = b""
 
 
-class Session:
-    """The decisions of one connection; the engine speaks."""
+class Session(Receiver):
+    """The decisions of one connection."""
 
     __slots__ = (
         "_before",
@@ -123,30 +109,26 @@ class Session:
         "_deliveries",
         "_directory",
         "_hosts",
-        "_intake",
         "_loop",
         "_message",
         "_messages",
         "_pending",
         "_received",
-        "_sender",
         "_settings",
         "_staged",
         "_store",
         "_stream",
-        "_utf8",
         "_waiter",
-        "engine",
-        "id",
     )
+
+    log = log
 
     def __init__(
         self, stream: Stream, store: Mailboxes, directory: Directory, settings: SmtpSettings, clock: Clock,
         hosts: Hosts, trusted: bool,
     ) -> None:  # fmt: skip
-        self.id = short_id()
         offer = Offer(size=settings.message_size, dsn=False, xdelivery=trusted)
-        self.engine = Engine(settings.hostname, offer, lmtp=True)
+        super().__init__(Engine(settings.hostname, offer, lmtp=True))
         self._stream = stream
         self._store = store
         self._directory = directory
@@ -155,11 +137,8 @@ class Session:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._received: dict[bool, str] = {}
-        self._sender = ""
-        self._utf8 = False
         self._deliveries: list[_Delivery] = []
         self._before: set[bytes] = set()  # addresses that the message says it was delivered to
-        self._intake: Intake | None = None
         self._staged: Staged | None = None
         self._message = ""  # the id under which it appears in logs: of our spool, or made here
         self._messages = 0
@@ -172,13 +151,12 @@ class Session:
 
     # --- the envelope
 
-    def _mail(self, event: Mail) -> None:
-        self._sender = event.sender
-        self._utf8 = event.smtputf8
+    def _on_mail(self, event: Mail) -> None:
+        self._mail = event
         self._deliveries.clear()
         self.engine.accept()
 
-    def _rcpt(self, event: Rcpt) -> Awaitable[None] | None:
+    def _on_rcpt(self, event: Rcpt) -> Awaitable[None] | None:
         if len(self._deliveries) >= self._settings.recipients:
             self.engine.refuse(reply(Cause.TOO_MANY, Moment.RECIPIENT))
             return None
@@ -238,61 +216,39 @@ class Session:
 
     # --- the message
 
-    def _body_start(self, event: BodyStart) -> None:
-        self._intake = Intake(self._store.stage(), self._prepare)
-        self.engine.accept()
+    def _on_body_start(self, event: BodyStart) -> None:
+        self._begin_body(self._store.stage())
 
     def _prepare(self, head: Head) -> bytes | Declined:
         """Trace fields before the header block; a message that goes round in circles ends here."""
         if head.hops > self._settings.hops:
             return Declined(replies.TOO_MANY_HOPS)
         self._before = head.delivered_to() if head.has(b"delivered-to") else set()
-        start = self._received.get(self._utf8)
+        sender, utf8 = self._mail.sender.encode(), self._mail.smtputf8
+        start = self._received.get(utf8)
         if start is None:
-            protocol = protocol_name(lmtp=True, tls=self._stream.tls is not None, smtputf8=self._utf8)
+            protocol = protocol_name(lmtp=True, tls=self._stream.tls is not None, smtputf8=utf8)
             start = received_start(
                 self.engine.greeted_as, self._stream.peer, self._settings.hostname, protocol, self._stream.tls
             )
-            self._received[self._utf8] = start
+            self._received[utf8] = start
         first = self._deliveries[0]
         self._messages += 1
         self._message = first.delivery_id.partition("/")[0] or f"{self.id}-{self._messages}"
         alone = first.targets[0].address if len(self._deliveries) == 1 and len(first.targets) == 1 else ""
         trace = received_end(start, self._message, alone, int(self._clock.wall()))
         if alone:
-            trace = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n%b" % (self._sender.encode(), alone.encode(), trace)
+            trace = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n%b" % (sender, alone.encode(), trace)
         else:
-            trace = b"Return-Path: <%b>\r\n%b" % (self._sender.encode(), trace)
+            trace = b"Return-Path: <%b>\r\n%b" % (sender, trace)
         return trace + head.without(b"return-path")
 
-    def _body_chunk(self, event: BodyChunk) -> None:
-        intake = self._intake
-        if intake is None or intake.failure:
-            return
-        intake.write(event.data)
-        if intake.failure:
-            self._give_up(intake.failure)
+    def _log_declined(self, reply: str) -> None:
+        log.info("refused", session=self.id, sender=self._mail.sender, reply=reply)
 
-    def _give_up(self, answer: bytes) -> None:
-        log.info("refused", session=self.id, sender=self._sender, reply=answer[:9].decode())
-        self.engine.fail_body(answer)  # the intake stays: BodyEnd may be on its way already, and needs its failure
-
-    def _body_failed(self, event: BodyFailed) -> None:
-        log.info("refused", session=self.id, sender=self._sender, what=event.reason)
-        self.discard()
-
-    def _body_end(self, event: BodyEnd) -> Awaitable[None] | None:
-        intake, self._intake = self._intake, None
-        staged = intake.finish() if intake is not None else None
-        if staged is None:
-            failure = intake.failure if intake is not None else b""
-            self.engine.refuse(failure or reply(Cause.UNAVAILABLE, Moment.MESSAGE))
-            return None
+    async def _accept(self, staged: Staged) -> None:
         self._staged = staged
-        self._waiter = self._loop.create_future()
-        return self._store_all(staged, self._waiter)
-
-    async def _store_all(self, staged: Staged, waiter: "asyncio.Future[None]") -> None:
+        self._waiter = waiter = self._loop.create_future()
         self._pending = 1  # this function's own share
         try:
             await self._store.room()
@@ -346,34 +302,16 @@ class Session:
             self.engine.answer_each([delivery.answer for delivery in self._deliveries])
             waiter.set_result(None)
 
-    # --- the end of a message
-
     def _release(self) -> None:
         staged, self._staged = self._staged, None
         if staged is not None:
             staged.release()
 
-    def _reset(self, event: Reset) -> None:
-        self.discard()
-
-    def discard(self) -> None:
-        """Drop a message that is not being stored yet; one that is, is the store's until that has answered."""
-        intake, self._intake = self._intake, None
-        if intake is not None:
-            intake.discard()
-
-    def _malformed(self, event: Malformed) -> None:
-        log.debug("malformed", session=self.id, what=event.reason)
-
 
 _DELIVERED = b"250 2.0.0 Delivered\r\n"
 _HANDLERS: dict[type, Callable[..., Awaitable[None] | None]] = {
-    Mail: Session._mail,
-    Rcpt: Session._rcpt,
-    BodyStart: Session._body_start,
-    BodyChunk: Session._body_chunk,
-    BodyEnd: Session._body_end,
-    BodyFailed: Session._body_failed,
-    Reset: Session._reset,
-    Malformed: Session._malformed,
+    **RECEIVING,
+    Mail: Session._on_mail,
+    Rcpt: Session._on_rcpt,
+    BodyStart: Session._on_body_start,
 }

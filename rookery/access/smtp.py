@@ -12,28 +12,18 @@ from typing import Protocol, TypeVar
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
 from rookery.access.heads import Head, protocol_name, received_end, received_start
-from rookery.access.intake import Declined, Intake
+from rookery.access.intake import RECEIVING, Declined, Receiver
 from rookery.access.replies import Moment, reply
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.ids import AccountId, short_id
+from rookery.base.ids import AccountId
 from rookery.base.log import logger
 from rookery.distribution.directory.resolve import Known
 from rookery.distribution.spool.values import Incoming, Notify, Recipient
 from rookery.net.stream import Stream
 from rookery.storage.staging import Staged, Staging
 from rookery.wire.smtp.engine import Engine
-from rookery.wire.smtp.events import (
-    BodyChunk,
-    BodyEnd,
-    BodyFailed,
-    BodyStart,
-    Event,
-    Mail,
-    Malformed,
-    Rcpt,
-    Reset,
-)
+from rookery.wire.smtp.events import BodyStart, Event, Mail, Rcpt
 from rookery.wire.smtp.offers import Offer
 
 log = logger("smtp")
@@ -93,15 +83,11 @@ async def serve_mx(
     )
     session = Session(stream, engine, spool, directory, settings, clock, full)
     log_connection(log, stream, session.id)
-    try:
-        ending = await converse(stream, engine, session.handle, settings=settings, tls=tls)
-        log.debug("ended", session=session.id, how=ending.value)
-    finally:
-        session.discard()
+    await converse(stream, session, settings=settings, tls=tls)
 
 
-class Session:
-    """The decisions of one connection; the engine speaks. Submission changes some of them."""
+class Session(Receiver):
+    """The decisions of one connection. Submission changes some of them."""
 
     __slots__ = (
         "_clock",
@@ -109,8 +95,6 @@ class Session:
         "_full",
         "_head_id",
         "_hops",
-        "_intake",
-        "_mail",
         "_message",
         "_recipients",
         "_refused",
@@ -120,8 +104,6 @@ class Session:
         "_start_key",
         "_stream",
         "_surplus",
-        "engine",
-        "id",
     )
 
     log = log
@@ -132,17 +114,14 @@ class Session:
         self, stream: Stream, engine: Engine, spool: Acceptance, directory: Directory, settings: SmtpSettings,
         clock: Clock, full: Full | None = None,
     ) -> None:  # fmt: skip
-        self.id = short_id()
-        self.engine = engine
+        super().__init__(engine)
         self._stream = stream
         self._spool = spool
         self._directory = directory
         self._settings = settings
         self._clock = clock
         self._full = full
-        self._mail = Mail("")
         self._recipients: list[Recipient] = []
-        self._intake: Intake | None = None
         self._message = ""  # the id of the message that is coming in
         self._hops = 0
         self._head_id = ""
@@ -268,8 +247,7 @@ class Session:
 
     def _on_body_start(self, event: BodyStart) -> None:
         self._message = self._spool.new_id()
-        self._intake = Intake(self._spool.stage(), self._prepare)
-        self.engine.accept()
+        self._begin_body(self._spool.stage())
 
     def _prepare(self, head: Head) -> bytes | Declined:
         self._hops = head.hops
@@ -297,27 +275,8 @@ class Session:
         """The header block as it goes on. What other servers send is not touched (RFC 5321 section 6.4)."""
         return head.data
 
-    def _on_body_chunk(self, event: BodyChunk) -> None:
-        intake = self._intake
-        if intake is None or intake.failure:
-            return
-        intake.write(event.data)
-        if intake.failure:
-            self.log.info("refused", session=self.id, message=self._message, reply=intake.failure[:9].decode())
-            self.engine.fail_body(intake.failure)  # the intake stays: BodyEnd may be on its way already
-
-    def _on_body_failed(self, event: BodyFailed) -> None:
-        self.log.info("refused", session=self.id, sender=self._mail.sender, what=event.reason)
-        self.discard()
-
-    def _on_body_end(self, event: BodyEnd) -> Awaitable[None] | None:
-        intake, self._intake = self._intake, None
-        staged = intake.finish() if intake is not None else None
-        if staged is None:
-            failure = intake.failure if intake is not None else b""
-            self.engine.refuse(failure or reply(Cause.UNAVAILABLE, Moment.MESSAGE))
-            return None
-        return self._accept(staged)
+    def _log_declined(self, reply: str) -> None:
+        self.log.info("refused", session=self.id, message=self._message, reply=reply)
 
     async def _accept(self, staged: Staged) -> None:
         mail, size = self._mail, staged.size
@@ -347,27 +306,10 @@ class Session:
         )  # fmt: skip
         self.engine.accept(b"250 2.0.0 Queued as " + message.encode() + b"\r\n")
 
-    # --- the end of a message
-
-    def _on_reset(self, event: Reset) -> None:
-        self.discard()
-
-    def discard(self) -> None:
-        intake, self._intake = self._intake, None
-        if intake is not None:
-            intake.discard()
-
-    def _on_malformed(self, event: Malformed) -> None:
-        self.log.debug("malformed", session=self.id, what=event.reason)
-
 
 _HANDLERS: dict[type, Callable[..., Awaitable[None] | None]] = {
+    **RECEIVING,
     Mail: Session._on_mail,
     Rcpt: Session._on_rcpt,
     BodyStart: Session._on_body_start,
-    BodyChunk: Session._on_body_chunk,
-    BodyEnd: Session._on_body_end,
-    BodyFailed: Session._on_body_failed,
-    Reset: Session._on_reset,
-    Malformed: Session._on_malformed,
 }

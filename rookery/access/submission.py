@@ -72,11 +72,7 @@ async def serve_submission(
     session = SubmissionSession(stream, engine, spool, directory, authenticator, settings, clock)
     log_connection(log, stream, session.id)
     stream.deadline = stream.now() + settings.before_login
-    try:
-        ending = await converse(stream, engine, session.handle, settings=settings, tls=tls)
-        log.debug("ended", session=session.id, how=ending.value)
-    finally:
-        session.discard()
+    await converse(stream, session, settings=settings, tls=tls)
 
 
 class SubmissionSession(Session):
