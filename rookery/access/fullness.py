@@ -3,17 +3,16 @@
 The sender's host keeps the message then. Taken, it would wait here and bounce to whoever a forged sender names.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable
+from typing import Protocol
 
 from rookery.base.errors import RookeryError
 from rookery.base.ids import AccountId
+from rookery.distribution.directory.asked import Asked
 from rookery.distribution.directory.values import AccountRecord, Resolution, Resolved
 from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.distribution.placement.values import Here, Location
 from rookery.storage.store import Store
-
-T = TypeVar("T")
 
 
 class Accounts(Protocol):
@@ -22,10 +21,6 @@ class Accounts(Protocol):
     def resolve(self, address: str) -> Resolution: ...
 
     def account_by_id(self, account: AccountId) -> AccountRecord | None: ...
-
-
-class Directory(Protocol):
-    def ask(self, look: Callable[[Accounts], T]) -> T | Awaitable[T]: ...
 
 
 class Hosts(Protocol):
@@ -39,7 +34,7 @@ class Fullness:
 
     __slots__ = ("_directory", "_hosts", "_store")
 
-    def __init__(self, directory: Directory, store: Store, hosts: Hosts = EVERYTHING_HERE) -> None:
+    def __init__(self, directory: Asked[Accounts], store: Store, hosts: Hosts = EVERYTHING_HERE) -> None:
         self._directory = directory
         self._store = store
         self._hosts = hosts

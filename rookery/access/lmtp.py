@@ -7,7 +7,7 @@ before it leaves nothing; after it, a delivery id given again is answered with t
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
@@ -18,6 +18,7 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, account_text
 from rookery.base.log import logger
+from rookery.distribution.directory.asked import Asked
 from rookery.distribution.directory.values import Resolution, Resolved, Target
 from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.distribution.placement.values import Elsewhere, Location
@@ -30,8 +31,6 @@ from rookery.wire.smtp.events import BodyStart, Event, Mail, Rcpt
 from rookery.wire.smtp.offers import Offer
 
 log = logger("lmtp")
-
-T = TypeVar("T")
 
 
 class Mailboxes(Protocol):
@@ -58,17 +57,11 @@ class Recipients(Protocol):
     def resolve(self, address: str) -> Resolution: ...
 
 
-class Directory(Protocol):
-    def ask(self, look: Callable[[Recipients], T]) -> T | Awaitable[T]:
-        """What `look` finds; to be waited for only when it is not in memory, and the database is on a server."""
-        ...
-
-
 async def serve_lmtp(
     stream: Stream,
     *,
     store: Mailboxes,
-    directory: Directory,
+    directory: Asked[Recipients],
     settings: SmtpSettings,
     clock: Clock,
     hosts: Hosts = EVERYTHING_HERE,
@@ -124,7 +117,7 @@ class Session(Receiver):
     log = log
 
     def __init__(
-        self, stream: Stream, store: Mailboxes, directory: Directory, settings: SmtpSettings, clock: Clock,
+        self, stream: Stream, store: Mailboxes, directory: Asked[Recipients], settings: SmtpSettings, clock: Clock,
         hosts: Hosts, trusted: bool,
     ) -> None:  # fmt: skip
         offer = Offer(size=settings.message_size, dsn=False, xdelivery=trusted)

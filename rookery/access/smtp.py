@@ -7,7 +7,7 @@ the peer tries again; a crash after it loses nothing, and a peer that did not se
 
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
@@ -18,6 +18,7 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.log import logger
+from rookery.distribution.directory.asked import Asked
 from rookery.distribution.directory.resolve import Known
 from rookery.distribution.spool.values import Incoming, Notify, Recipient
 from rookery.net.stream import Stream
@@ -29,8 +30,6 @@ from rookery.wire.smtp.offers import Offer
 log = logger("smtp")
 
 SURPLUS = 10  # of one message, so many times the recipients it may have are put off; then the connection ends
-
-T = TypeVar("T")
 
 _NOTIFY = {"NEVER": Notify.NEVER, "SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY": Notify.DELAY}
 
@@ -57,17 +56,11 @@ class Addresses(Protocol):
     def known(self, address: str) -> Known: ...
 
 
-class Directory(Protocol):
-    def ask(self, look: Callable[[Addresses], T]) -> T | Awaitable[T]:
-        """What `look` finds; to be waited for only when it is not in memory, and the database is on a server."""
-        ...
-
-
 async def serve_mx(
     stream: Stream,
     *,
     spool: Acceptance,
-    directory: Directory,
+    directory: Asked[Addresses],
     settings: SmtpSettings,
     clock: Clock,
     tls: ssl.SSLContext | None = None,
@@ -111,7 +104,7 @@ class Session(Receiver):
     account: AccountId | None = None
 
     def __init__(
-        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Directory, settings: SmtpSettings,
+        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Asked[Addresses], settings: SmtpSettings,
         clock: Clock, full: Full | None = None,
     ) -> None:  # fmt: skip
         super().__init__(engine)

@@ -4,8 +4,8 @@ What a user agent forgot is added (Date, Message-ID); Bcc is removed, so that no
 """
 
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable
+from typing import Protocol
 
 from rookery.access import replies
 from rookery.access.conversation import SmtpSettings, converse, log_connection
@@ -17,6 +17,7 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.log import logger
 from rookery.distribution.auth.authenticator import Authenticator
+from rookery.distribution.directory.asked import Asked
 from rookery.distribution.directory.resolve import Known
 from rookery.distribution.directory.values import AccountRecord, Group, Resolution, Resolved
 from rookery.net.stream import Stream
@@ -25,8 +26,6 @@ from rookery.wire.smtp.events import Auth, Event, SaslAnswer
 from rookery.wire.smtp.offers import Offer
 
 log = logger("submission")
-
-T = TypeVar("T")
 
 
 class Book(Addresses, Protocol):
@@ -37,17 +36,11 @@ class Book(Addresses, Protocol):
     def group(self, address: str) -> Group | None: ...
 
 
-class Directory(Protocol):
-    def ask(self, look: Callable[[Book], T]) -> T | Awaitable[T]:
-        """As for `smtp.Directory`."""
-        ...
-
-
 async def serve_submission(
     stream: Stream,
     *,
     spool: Acceptance,
-    directory: Directory,
+    directory: Asked[Book],
     authenticator: Authenticator,
     settings: SmtpSettings,
     clock: Clock,
@@ -83,7 +76,7 @@ class SubmissionSession(Session):
     log = log
 
     def __init__(
-        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Directory, authenticator: Authenticator,
+        self, stream: Stream, engine: Engine, spool: Acceptance, directory: Asked[Book], authenticator: Authenticator,
         settings: SmtpSettings, clock: Clock,
     ) -> None:  # fmt: skip
         super().__init__(stream, engine, spool, directory, settings, clock)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
@@ -19,6 +19,7 @@ from rookery.base.log import logger
 from rookery.distribution.delivery.hosted import Delivery, Resolver
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict
 from rookery.distribution.delivery.remote import RemoteDelivery
+from rookery.distribution.directory.asked import Asked
 from rookery.distribution.queue.notices import NoticeSettings, Told, notice
 from rookery.distribution.queue.progress import Act, Progress
 from rookery.distribution.queue.schedule import SCHEDULE, Schedule
@@ -68,12 +69,6 @@ class QueueSettings:
     grace: float = 10.0
 
 
-class Directory(Protocol):
-    def ask(self, look: Callable[[Resolver], T]) -> T | Awaitable[T]:
-        """What `look` finds; to be waited for only when it is not in memory, and the database is on a server."""
-        ...
-
-
 class Queue:
     """`start` it once the spool and the LMTP side are open; `stop` it before they close.
 
@@ -85,7 +80,7 @@ class Queue:
         spool: Spool,
         local: Delivery,
         remote: RemoteDelivery,
-        directory: Directory,
+        directory: Asked[Resolver],
         *,
         clock: Clock,
         dice: random.Random,
