@@ -1,0 +1,185 @@
+"""The directory, as nodes without one ask it over the cluster port: may this client log in, does this address exist.
+
+A frontend relays what its client says and learns where to go, never a hash, a list or another account. What it may ask
+is told by the roles in its certificate, how much by a budget of its own, so that a stolen one guesses slowly and is
+seen. When a login is right the account's host is asked to expect it, and the frontend gets the handle.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol
+
+from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
+from rookery.base.clock import Clock
+from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.base.ids import RandomBytes, system_random
+from rookery.base.log import logger
+from rookery.distribution.auth.abuse import Budgets, network_of
+from rookery.distribution.auth.authenticator import Authenticator
+from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.resolve import Known
+from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.service.calls import (
+    Answer,
+    Begin,
+    Cancel,
+    Challenge,
+    Expect,
+    Granted,
+    Host,
+    Nothing,
+    Question,
+    Recipient,
+    Step,
+    Verdict,
+    decode_question,
+    encode,
+    refused,
+)
+
+BURST = 2_000  # questions of one node at once
+REFILL = 0.0005  # seconds for one more: 2,000 a second
+NODES = 10_000  # budgets kept
+FAILURES = 5_000  # logins through one node that were wrong, at once
+FORGIVEN = 0.1  # seconds for one of them
+EXCHANGES = 1_000  # of one node, under way
+EXCHANGE_TIME = 120.0  # seconds for the client's next answer
+LIFETIME = 300.0  # seconds for which an answer may be remembered; signals make it shorter
+ABSENT_LIFETIME = 30.0  # of an address that does not exist: it may be made at any time
+
+log = logger("directory")
+
+
+class Caller(Protocol):
+    """The node at the other end, by its certificate."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def roles(self) -> Collection[str]: ...
+
+
+Locate = Callable[[AccountRecord], Awaitable[Host]]
+Announce = Callable[[Host, Expect], Awaitable[bytes]]
+
+_LOGIN = frozenset({"frontend"})
+_ASKERS: dict[type[Question], frozenset[str]] = {
+    Begin: _LOGIN,
+    Step: _LOGIN,
+    Cancel: _LOGIN,
+    Recipient: frozenset({"frontend", "mx-in", "mx-internal"}),
+}
+
+
+class _Exchange:
+    __slots__ = ("begin", "sasl", "until")
+
+    def __init__(self, begin: Begin, sasl: SaslSession, until: float) -> None:
+        self.begin = begin
+        self.sasl = sasl
+        self.until = until
+
+
+class DirectoryService:
+    """`locate`: the host of an account, by way of its pool. `announce`: have that host expect somebody; returns the
+    handle. Both raise RookeryError.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        authenticator: Authenticator,
+        locate: Locate,
+        announce: Announce,
+        *,
+        clock: Clock,
+        random: RandomBytes = system_random,
+    ) -> None:
+        self._directory = directory
+        self._authenticator = authenticator
+        self._locate = locate
+        self._announce = announce
+        self._clock = clock
+        self._random = random
+        self._budgets: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
+        self._failures: Budgets[str] = Budgets(clock, FAILURES, FORGIVEN, NODES)
+        self._exchanges: defaultdict[str, OrderedDict[bytes, _Exchange]] = defaultdict(OrderedDict)  # by node
+        self.failed: dict[str, int] = {}  # logins, by node; those of nodes whose certificates were checked
+
+    async def answer(self, caller: Caller, data: bytes) -> bytes:
+        """Never raises for what the other node said; what went wrong is the answer."""
+        try:
+            return encode(await self._answered(caller, decode_question(data)))
+        except RookeryError as error:
+            return encode(refused(error.refusal))
+
+    async def _answered(self, caller: Caller, question: Question) -> Answer:
+        if not _ASKERS.get(type(question), frozenset()) & set(caller.roles):
+            log.warning("not-permitted", node=caller.name, question=type(question).__name__)
+            raise RookeryError(Cause.DENIED, "the certificate of this node has no role that may ask so")
+        if not self._budgets.room(caller.name):
+            raise RookeryError(Cause.TOO_MANY, "this node asks too much")
+        self._budgets.charge(caller.name)
+        match question:
+            case Begin():
+                return await self._begin(caller, question)
+            case Step():
+                return await self._step(caller, question)
+            case Cancel():
+                self._exchanges[caller.name].pop(question.exchange, None)
+                return Nothing()
+            case Recipient():
+                return await self._recipient(question)
+            case _:
+                raise RookeryError(Cause.INVALID, "that is asked of hosts")
+
+    # --- logging in ---
+
+    async def _begin(self, caller: Caller, begin: Begin) -> Answer:
+        client = begin.client
+        if not network_of(client.address):
+            raise RookeryError(Cause.INVALID, "a client has an IP address")  # by which its guesses are counted
+        if not self._failures.room(caller.name):
+            log.warning("too-many-failures", node=caller.name, failed=self.failed[caller.name])
+            raise RookeryError(Cause.TOO_MANY, "too many failed logins through this node")
+        sasl = SaslSession(
+            self._authenticator, protocol=client.protocol, peer=client.address, session=client.session, tls=client.tls
+        )
+        return await self._after(caller, _Exchange(begin, sasl, 0.0), await sasl.start(begin.mechanism, begin.initial))
+
+    async def _step(self, caller: Caller, step: Step) -> Answer:
+        found = self._exchanges[caller.name].pop(step.exchange, None)
+        if found is None or found.until <= self._clock.monotonic():
+            raise RookeryError(Cause.INVALID, "no such exchange is under way")
+        return await self._after(caller, found, await found.sasl.answer(step.data))
+
+    async def _after(self, caller: Caller, exchange: _Exchange, step: SaslStep) -> Answer:
+        if isinstance(step, Accepted):
+            return await self._granted(caller, exchange.begin, step.account)
+        if isinstance(step, Rejected):
+            if step.cause is Cause.BAD_CREDENTIALS or step.cause is Cause.TOO_MANY:
+                self.failed[caller.name] = self.failed.get(caller.name, 0) + 1
+                self._failures.charge(caller.name)
+            return refused(Refusal(step.cause, step.what))
+        now = self._clock.monotonic()
+        own = self._exchanges[caller.name]
+        while own and (len(own) >= EXCHANGES or next(iter(own.values())).until <= now):
+            own.popitem(last=False)
+        number = self._random(16)
+        exchange.until = now + EXCHANGE_TIME
+        own[number] = exchange
+        return Challenge(number, step.data)
+
+    async def _granted(self, caller: Caller, begin: Begin, account: AccountRecord) -> Answer:
+        client = begin.client
+        host = await self._locate(account)
+        handle = await self._announce(host, Expect(account.account, client.protocol, caller.name, client.session))
+        return Granted(account.account, account.address, host, handle)
+
+    # --- addresses ---
+
+    async def _recipient(self, question: Recipient) -> Verdict:
+        known = await self._directory.find(lambda directory: directory.known(question.address))
+        exists = known is Known.LOCAL
+        return Verdict(exists, known is not Known.NOT_LOCAL, LIFETIME if exists else ABSENT_LIFETIME)

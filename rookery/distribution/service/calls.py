@@ -1,0 +1,168 @@
+"""Questions and answers between nodes, one of each per call of the cluster port, as MessagePack arrays.
+
+New fields go to the end and have a default, new kinds of questions get a tag of their own: a node of an older release
+answers INVALID to what it does not know. Everything has a bound, for a frontend may be a stolen one.
+"""
+
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from rookery.base.errors import Cause, Refusal, RookeryError
+
+Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Octets = Annotated[bytes, Meta(max_length=16_384)]  # of one step of a SASL exchange
+Name = Annotated[str, Meta(max_length=64)]
+Text = Annotated[str, Meta(max_length=1_000)]  # an address is at most 320 characters
+
+HANDLE_SIZE = 16  # octets
+
+
+class Client(msgspec.Struct, frozen=True, array_like=True):
+    """Who connected, as a frontend says: it limits and is logged, it grants nothing.
+
+    address: of the client; session: the id under which the frontend logs; tls: whether the client's side is protected.
+    """
+
+    protocol: Name
+    address: Name
+    session: Name
+    tls: bool
+
+
+# --- questions -----------------------------------------------------------------------------------------------------
+
+
+class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
+    """A SASL exchange. initial: the decoded initial response, b"" for an empty one, None for none (RFC 4422)."""
+
+    client: Client
+    mechanism: Name
+    initial: Octets | None = None
+
+
+class Step(msgspec.Struct, frozen=True, array_like=True, tag="step"):
+    """The client's decoded answer to the last Challenge of an exchange."""
+
+    exchange: Id
+    data: Octets
+
+
+class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
+    """The client has given an exchange up, or is gone."""
+
+    exchange: Id
+
+
+class Recipient(msgspec.Struct, frozen=True, array_like=True, tag="recipient"):
+    """Does this address take mail here?"""
+
+    address: Text
+
+
+class Expect(msgspec.Struct, frozen=True, array_like=True, tag="expect"):
+    """To a host: somebody has proved to be the owner of `account`, and is to come through this frontend."""
+
+    account: Id
+    protocol: Name
+    frontend: Name
+    session: Name
+
+
+Question: TypeAlias = Begin | Step | Cancel | Recipient | Expect
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
+    """To be sent to the client; what it says goes into a Step."""
+
+    exchange: Id
+    data: Octets
+
+
+class Host(msgspec.Struct, frozen=True, array_like=True):
+    """A backend, and where its cluster port is, as host:port."""
+
+    backend: Name
+    address: Text
+
+
+class Granted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
+    """The client is logged in. name: the account's address. handle: opens it at that host, once, for some seconds."""
+
+    account: Id
+    name: Text
+    host: Host
+    handle: Id
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True, tag="verdict"):
+    """To a Recipient. local: the domain is one of ours. lifetime: seconds for which it may be remembered."""
+
+    exists: bool
+    local: bool
+    lifetime: float
+
+
+class Expected(msgspec.Struct, frozen=True, array_like=True, tag="expected"):
+    """To an Expect."""
+
+    handle: Id
+
+
+class Nothing(msgspec.Struct, frozen=True, array_like=True, tag="nothing"):
+    """To a Cancel."""
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """cause: as in base/errors.py; one that is not known there means UNAVAILABLE."""
+
+    cause: Name
+    what: Text = ""
+
+    @property
+    def refusal(self) -> Refusal:
+        try:
+            return Refusal(Cause(self.cause), self.what)
+        except ValueError:
+            return Refusal(Cause.UNAVAILABLE, self.what)
+
+
+Answer: TypeAlias = Challenge | Granted | Verdict | Expected | Nothing | Refused
+
+A = TypeVar("A")
+
+_questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
+_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def encode(message: Question | Answer) -> bytes:
+    return msgspec.msgpack.encode(message)
+
+
+def decode_question(data: bytes) -> Question:
+    """Raises RookeryError(INVALID)."""
+    try:
+        return _questions.decode(data)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RookeryError(Cause.INVALID, "not a question of this release") from error
+
+
+def decode_answer(data: bytes, *kinds: type[A]) -> A:
+    """Raises RookeryError: what the other node refused with, or UNAVAILABLE when it is none of `kinds`."""
+    try:
+        answer = _answers.decode(data)
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RookeryError(Cause.UNAVAILABLE, "the other node answered what this release does not know") from error
+    if isinstance(answer, Refused):
+        refusal = answer.refusal
+        raise RookeryError(refusal.cause, refusal.what)
+    if not isinstance(answer, kinds):
+        raise RookeryError(Cause.UNAVAILABLE, f"the other node answered {type(answer).__name__}")
+    return answer
+
+
+def refused(refusal: Refusal) -> Refused:
+    return Refused(refusal.cause.value, refusal.what[:1_000])

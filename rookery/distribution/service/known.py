@@ -1,0 +1,128 @@
+"""What a frontend or mail exchanger knows of the directory: answers with a lifetime, kept in use when stale while
+every directory node is away, and how old that makes them.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+from rookery.base.clock import Clock
+from rookery.base.errors import RookeryError
+from rookery.distribution.service.calls import (
+    Begin,
+    Cancel,
+    Challenge,
+    Client,
+    Granted,
+    Nothing,
+    Recipient,
+    Step,
+    Verdict,
+    decode_answer,
+    encode,
+)
+
+KEPT = 65_536  # addresses
+ABSENT_KEPT = 8_192  # that do not exist: whoever guesses does not push the real ones out
+STALE = 7 * 86_400.0  # seconds after which an answer is no longer used, whoever is away
+
+Call = Callable[[bytes], Awaitable[bytes]]
+
+
+class Directory(Protocol):
+    """What listeners of a node without a directory of its own ask; raises RookeryError, UNAVAILABLE above all."""
+
+    async def begin(self, client: Client, mechanism: str, initial: bytes | None) -> Challenge | Granted: ...
+
+    async def step(self, exchange: bytes, data: bytes) -> Challenge | Granted: ...
+
+    async def cancel(self, exchange: bytes) -> None: ...
+
+    async def recipient(self, address: str) -> Verdict: ...
+
+
+class _Held:
+    __slots__ = ("at", "verdict")
+
+    def __init__(self, verdict: Verdict, at: float) -> None:
+        self.verdict = verdict
+        self.at = at
+
+
+class KnownDirectory:
+    """Implements Directory. `call` asks some directory node; it raises RookeryError(UNAVAILABLE) when none answers."""
+
+    def __init__(self, call: Call, clock: Clock, *, kept: int = KEPT, absent: int = ABSENT_KEPT) -> None:
+        self._call = call
+        self._clock = clock
+        self._verdicts: tuple[OrderedDict[str, _Held], ...] = (OrderedDict(), OrderedDict())  # absent, existing
+        self._kept = absent, kept
+        self._away_since: float | None = None
+
+    @property
+    def stale(self) -> float:
+        """Seconds for which no directory node has answered; 0.0: the last question was answered."""
+        return 0.0 if self._away_since is None else self._clock.monotonic() - self._away_since
+
+    async def _ask(self, question: Begin | Step | Cancel | Recipient) -> bytes:
+        try:
+            data = await self._call(encode(question))
+        except RookeryError:
+            if self._away_since is None:
+                self._away_since = self._clock.monotonic()
+            raise
+        self._away_since = None
+        return data
+
+    # --- logging in: never remembered here ---
+
+    async def begin(self, client: Client, mechanism: str, initial: bytes | None) -> Challenge | Granted:
+        return _step(await self._ask(Begin(client, mechanism, initial)))
+
+    async def step(self, exchange: bytes, data: bytes) -> Challenge | Granted:
+        return _step(await self._ask(Step(exchange, data)))
+
+    async def cancel(self, exchange: bytes) -> None:
+        decode_answer(await self._ask(Cancel(exchange)), Nothing)
+
+    # --- addresses ---
+
+    async def recipient(self, address: str) -> Verdict:
+        now = self._clock.monotonic()
+        held = self._held(address)
+        if held is not None and now - held.at < held.verdict.lifetime:
+            return held.verdict
+        try:
+            verdict = decode_answer(await self._ask(Recipient(address)), Verdict)
+        except RookeryError as error:
+            if held is None or not error.cause.temporary or now - held.at >= STALE:
+                raise
+            return held.verdict
+        self._hold(address, verdict)
+        return verdict
+
+    def _held(self, address: str) -> _Held | None:
+        for known in self._verdicts:
+            found = known.get(address)
+            if found is not None:
+                known.move_to_end(address)
+                return found
+        return None
+
+    def _hold(self, address: str, verdict: Verdict) -> None:
+        for known in self._verdicts:
+            known.pop(address, None)
+        known = self._verdicts[verdict.exists]
+        known[address] = _Held(verdict, self._clock.monotonic())
+        if len(known) > self._kept[verdict.exists]:
+            known.popitem(last=False)
+
+    def forget(self) -> None:
+        """A signal says that names have changed: all is asked again, and used as it is only while nobody answers."""
+        for known in self._verdicts:
+            for held in known.values():
+                held.at = min(held.at, self._clock.monotonic() - held.verdict.lifetime)
+
+
+def _step(data: bytes) -> Challenge | Granted:
+    return cast(Challenge | Granted, decode_answer(data, Challenge, Granted))

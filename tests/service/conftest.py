@@ -1,0 +1,3 @@
+from tests.auth.conftest import hasher, site
+
+__all__ = ["hasher", "site"]

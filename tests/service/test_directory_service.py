@@ -1,0 +1,204 @@
+"""What a frontend may ask of the directory, and what a stolen one gets out of it."""
+
+from typing import NamedTuple
+
+import pytest
+
+from rookery.access import directory_service
+from rookery.access.directory_service import EXCHANGE_TIME, DirectoryService
+from rookery.base.clock import ManualClock
+from rookery.base.errors import Cause, RookeryError
+from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.service.calls import (
+    Begin,
+    Challenge,
+    Client,
+    Expect,
+    Granted,
+    Host,
+    Recipient,
+    Verdict,
+    encode,
+)
+from rookery.distribution.service.handles import Handles
+from rookery.distribution.service.known import KnownDirectory
+from tests.auth.conftest import Site
+from tests.wire.sasl.scram_client import ScramClient
+
+B1 = Host("b1", "192.0.2.21:8143")
+
+
+class Node(NamedTuple):
+    name: str
+    roles: frozenset[str]
+
+
+F1, F2 = Node("f1", frozenset({"frontend"})), Node("f2", frozenset({"frontend"}))
+MX = Node("mx1", frozenset({"mx-in"}))
+
+
+class World:
+    """A directory node, and what a backend is told by it."""
+
+    def __init__(self, site: Site) -> None:
+        self.clock: ManualClock = site.clock
+        self.handles = Handles(self.clock)
+        self.away = False
+        self._site = site
+        self.serve()
+
+    def serve(self) -> None:
+        site = self._site
+        self.service = DirectoryService(
+            site.directory, site.authenticator, self.locate, self.announce, clock=site.clock
+        )
+
+    async def locate(self, account: AccountRecord) -> Host:
+        return B1
+
+    async def announce(self, host: Host, expect: Expect) -> bytes:
+        if self.away:
+            raise RookeryError(Cause.UNAVAILABLE, "the host does not answer")
+        assert host == B1
+        return self.handles.expect(expect.account, expect.protocol, expect.frontend, expect.session)  # type: ignore[arg-type]
+
+    def seen_by(self, node: Node) -> KnownDirectory:
+        async def call(data: bytes) -> bytes:
+            return await self.service.answer(node, data)
+
+        return KnownDirectory(call, self.clock)
+
+
+@pytest.fixture
+def world(site: Site) -> World:
+    return World(site)
+
+
+def client(address: str = "198.51.100.7", tls: bool = True) -> Client:
+    return Client("imap", address, "session", tls)
+
+
+async def refusal(asked: object) -> Cause:
+    with pytest.raises(RookeryError) as told:
+        await asked  # type: ignore[misc]
+    return told.value.cause
+
+
+async def test_a_login_ends_with_a_handle_for_its_account_at_its_host(world: World, site: Site) -> None:
+    directory = world.seen_by(F1)
+    granted = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")
+    alice = site.directory.account("alice@d.test")
+    assert alice is not None
+    assert isinstance(granted, Granted)
+    assert (granted.account, granted.name, granted.host) == (alice.account, "alice@d.test", B1)
+    assert world.handles.redeem(granted.handle, alice.account, "imap", "f1") == "session"
+
+
+async def test_exchanges_of_several_steps(world: World) -> None:
+    directory = world.seen_by(F1)
+    first = await directory.begin(client(), "LOGIN", None)
+    assert isinstance(first, Challenge)
+    second = await directory.step(first.exchange, b"alice")
+    assert isinstance(second, Challenge)
+    assert await refusal(directory.step(first.exchange, b"alice")) is Cause.INVALID
+    assert isinstance(await directory.step(second.exchange, b"wonderland"), Granted)
+    scram = ScramClient("alice", "wonderland")
+    asked = await directory.begin(client(), "SCRAM-SHA-256", scram.first())
+    assert isinstance(asked, Challenge)
+
+
+async def test_an_exchange_is_its_own_nodes_and_ends(world: World) -> None:
+    begun = await world.seen_by(F1).begin(client(), "LOGIN", None)
+    assert isinstance(begun, Challenge)
+    assert await refusal(world.seen_by(F2).step(begun.exchange, b"alice")) is Cause.INVALID
+    await world.seen_by(F1).cancel(begun.exchange)
+    assert await refusal(world.seen_by(F1).step(begun.exchange, b"alice")) is Cause.INVALID
+    late = await world.seen_by(F1).begin(client(), "LOGIN", None)
+    assert isinstance(late, Challenge)
+    world.clock.advance(EXCHANGE_TIME)
+    assert await refusal(world.seen_by(F1).step(late.exchange, b"alice")) is Cause.INVALID
+
+
+async def test_exchanges_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_service, "EXCHANGES", 2)
+    directory = world.seen_by(F1)
+    begun = [await directory.begin(client(), "LOGIN", None) for _ in range(3)]
+    first, *others = [one.exchange for one in begun if isinstance(one, Challenge)]
+    assert await refusal(directory.step(first, b"alice")) is Cause.INVALID
+    assert isinstance(await directory.step(others[0], b"alice"), Challenge)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "initial", "cause"),
+    [
+        ("PLAIN", b"\0alice\0wrong", Cause.BAD_CREDENTIALS),
+        ("PLAIN", b"\0nobody\0wrong", Cause.BAD_CREDENTIALS),
+        ("PLAIN", b"bob\0alice\0wonderland", Cause.DENIED),
+        ("PLAIN", b"nonsense", Cause.INVALID),
+        ("GSSAPI", None, Cause.UNSUPPORTED),
+    ],
+)
+async def test_what_is_refused(world: World, mechanism: str, initial: bytes | None, cause: Cause) -> None:
+    assert await refusal(world.seen_by(F1).begin(client(), mechanism, initial)) is cause
+    assert not len(world.handles)
+
+
+async def test_without_tls_or_an_address_there_is_no_login(world: World) -> None:
+    plain = b"\0alice\0wonderland"
+    assert await refusal(world.seen_by(F1).begin(client(tls=False), "PLAIN", plain)) is Cause.DENIED
+    for address in ("", "localhost", "198.51.100.300"):
+        assert await refusal(world.seen_by(F1).begin(client(address), "PLAIN", plain)) is Cause.INVALID
+
+
+async def test_a_host_that_does_not_answer_opens_nothing(world: World) -> None:
+    world.away = True
+    asked = world.seen_by(F1).begin(client(), "PLAIN", b"\0alice\0wonderland")
+    assert await refusal(asked) is Cause.UNAVAILABLE
+
+
+async def test_guesses_through_one_node_are_counted_and_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever addresses it claims for its clients, and whatever accounts it tries."""
+    monkeypatch.setattr(directory_service, "FAILURES", 3)
+    monkeypatch.setattr(directory_service, "FORGIVEN", 3_600.0)
+    world.serve()
+    directory = world.seen_by(F1)
+    for number in range(3):
+        asked = directory.begin(client(f"198.51.100.{number}"), "PLAIN", b"\0guess%d\0x" % number)
+        assert await refusal(asked) is Cause.BAD_CREDENTIALS
+        world.clock.advance(0.001)
+    assert world.service.failed == {"f1": 3}
+    right = Begin(client(), "PLAIN", b"\0alice\0wonderland")
+    assert await refusal(directory.begin(right.client, right.mechanism, right.initial)) is Cause.TOO_MANY
+    assert isinstance(await world.seen_by(F2).begin(right.client, right.mechanism, right.initial), Granted)
+
+
+async def test_addresses(world: World) -> None:
+    known = world.seen_by(MX)
+    assert (await known.recipient("Alice+lists@D.test")).exists
+    assert await known.recipient("nobody@d.test") == Verdict(False, True, directory_service.ABSENT_LIFETIME)
+    assert await known.recipient("x@elsewhere.test") == Verdict(False, False, directory_service.ABSENT_LIFETIME)
+    assert await refusal(known.recipient("not an address")) is Cause.INVALID
+
+
+async def test_who_may_ask_what(world: World) -> None:
+    stranger = Node("s", frozenset({"mx-out"}))
+    assert await refusal(world.seen_by(MX).begin(client(), "PLAIN", b"\0alice\0wonderland")) is Cause.DENIED
+    assert await refusal(world.seen_by(stranger).recipient("alice@d.test")) is Cause.DENIED
+    for question in (Recipient("alice@d.test"), Expect(b"a" * 16, "imap", "f1", "s")):
+        assert b"denied" in await world.service.answer(stranger, encode(question))
+    assert b"denied" in await world.service.answer(F1, encode(Expect(b"a" * 16, "imap", "f1", "s")))
+
+
+async def test_a_node_that_asks_without_end_is_slowed_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_service, "BURST", 2)
+    world.serve()
+    known = world.seen_by(MX)
+    for number in range(2):
+        await known.recipient(f"guess{number}@d.test")
+    assert await refusal(known.recipient("guess@d.test")) is Cause.TOO_MANY
+    assert (await world.seen_by(F1).recipient("alice@d.test")).exists
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\xa5begin", b"\x92\xa9recipient\xda\xff\xff", b"\x90" * 1000])
+async def test_nonsense_is_answered(world: World, data: bytes) -> None:
+    assert b"invalid" in await world.service.answer(F1, data)
