@@ -20,6 +20,7 @@ from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.resolve import Known
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.service.calls import (
+    Again,
     Answer,
     Begin,
     Cancel,
@@ -44,6 +45,7 @@ FAILURES = 5_000  # logins through one node that were wrong, at once
 FORGIVEN = 0.1  # seconds for one of them
 EXCHANGES = 1_000  # of one node, under way
 EXCHANGE_TIME = 120.0  # seconds for the client's next answer
+AGAIN_TIME, AGAIN = 30.0, 5  # seconds, and times, in which another host may be asked for after a login
 LIFETIME = 300.0  # seconds for which an answer may be remembered; signals make it shorter
 ABSENT_LIFETIME = 30.0  # of an address that does not exist: it may be made at any time
 
@@ -68,17 +70,22 @@ _ASKERS: dict[type[Question], frozenset[str]] = {
     Begin: _LOGIN,
     Step: _LOGIN,
     Cancel: _LOGIN,
+    Again: _LOGIN,
     Recipient: frozenset({"frontend", "mx-in", "mx-internal"}),
 }
 
 
 class _Exchange:
-    __slots__ = ("begin", "sasl", "until")
+    """Of one client. `account`: whose it is, once it is granted; `left`: how often its host may be asked for."""
 
-    def __init__(self, begin: Begin, sasl: SaslSession, until: float) -> None:
+    __slots__ = ("account", "begin", "left", "sasl", "until")
+
+    def __init__(self, begin: Begin, sasl: SaslSession) -> None:
         self.begin = begin
         self.sasl = sasl
-        self.until = until
+        self.account: AccountRecord | None = None
+        self.left = AGAIN
+        self.until = 0.0
 
 
 class DirectoryService:
@@ -129,6 +136,8 @@ class DirectoryService:
             case Cancel():
                 self._exchanges[caller.name].pop(question.exchange, None)
                 return Nothing()
+            case Again():
+                return await self._granted(caller, self._taken(caller, question.exchange))
             case Recipient():
                 return await self._recipient(question)
             case _:
@@ -146,36 +155,49 @@ class DirectoryService:
         sasl = SaslSession(
             self._authenticator, protocol=client.protocol, peer=client.address, session=client.session, tls=client.tls
         )
-        return await self._after(caller, _Exchange(begin, sasl, 0.0), await sasl.start(begin.mechanism, begin.initial))
+        return await self._after(caller, _Exchange(begin, sasl), await sasl.start(begin.mechanism, begin.initial))
 
     async def _step(self, caller: Caller, step: Step) -> Answer:
-        found = self._exchanges[caller.name].pop(step.exchange, None)
-        if found is None or found.until <= self._clock.monotonic():
-            raise RookeryError(Cause.INVALID, "no such exchange is under way")
+        found = self._taken(caller, step.exchange)
         return await self._after(caller, found, await found.sasl.answer(step.data))
 
     async def _after(self, caller: Caller, exchange: _Exchange, step: SaslStep) -> Answer:
         if isinstance(step, Accepted):
-            return await self._granted(caller, exchange.begin, step.account)
+            exchange.account = step.account
+            return await self._granted(caller, exchange)
         if isinstance(step, Rejected):
             if step.cause is Cause.BAD_CREDENTIALS or step.cause is Cause.TOO_MANY:
                 self.failed[caller.name] = self.failed.get(caller.name, 0) + 1
                 self._failures.charge(caller.name)
             return refused(Refusal(step.cause, step.what))
-        now = self._clock.monotonic()
-        own = self._exchanges[caller.name]
+        return Challenge(self._kept(caller, exchange, EXCHANGE_TIME), step.data)
+
+    async def _granted(self, caller: Caller, exchange: _Exchange) -> Answer:
+        """Where to go, and the handle that opens the account there."""
+        account, client = exchange.account, exchange.begin.client
+        if account is None or not exchange.left:
+            raise RookeryError(Cause.INVALID, "nobody has logged in there")
+        exchange.left -= 1
+        number = self._kept(caller, exchange, AGAIN_TIME)
+        host = await self._locate(account)
+        handle = await self._announce(host, Expect(account.account, client.protocol, caller.name, client.session))
+        return Granted(number, account.account, account.address, host, handle)
+
+    def _kept(self, caller: Caller, exchange: _Exchange, seconds: float) -> bytes:
+        """Under a number of its own, which only this node may name."""
+        own, now = self._exchanges[caller.name], self._clock.monotonic()
         while own and (len(own) >= EXCHANGES or next(iter(own.values())).until <= now):
             own.popitem(last=False)
         number = self._random(16)
-        exchange.until = now + EXCHANGE_TIME
+        exchange.until = now + seconds
         own[number] = exchange
-        return Challenge(number, step.data)
+        return number
 
-    async def _granted(self, caller: Caller, begin: Begin, account: AccountRecord) -> Answer:
-        client = begin.client
-        host = await self._locate(account)
-        handle = await self._announce(host, Expect(account.account, client.protocol, caller.name, client.session))
-        return Granted(account.account, account.address, host, handle)
+    def _taken(self, caller: Caller, number: bytes) -> _Exchange:
+        found = self._exchanges[caller.name].pop(number, None)
+        if found is None or found.until <= self._clock.monotonic():
+            raise RookeryError(Cause.INVALID, "no such exchange is under way")
+        return found
 
     # --- addresses ---
 

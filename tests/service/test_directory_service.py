@@ -156,6 +156,26 @@ async def test_a_host_that_does_not_answer_opens_nothing(world: World) -> None:
     assert await refusal(asked) is Cause.UNAVAILABLE
 
 
+async def test_the_host_may_be_asked_for_again_for_a_while_and_only_by_who_brought_the_login(world: World) -> None:
+    directory = world.seen_by(F1)
+    granted = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")
+    assert isinstance(granted, Granted)
+    assert await refusal(world.seen_by(F2).again(granted.exchange)) is Cause.INVALID
+    for _ in range(directory_service.AGAIN - 1):
+        last, granted = granted, await directory.again(granted.exchange)
+        assert (granted.account, granted.host) == (last.account, B1)
+        assert granted.handle != last.handle
+        assert await refusal(directory.again(last.exchange)) is Cause.INVALID
+    assert await refusal(directory.again(granted.exchange)) is Cause.INVALID
+    late = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")
+    assert isinstance(late, Granted)
+    world.clock.advance(directory_service.AGAIN_TIME)
+    assert await refusal(directory.again(late.exchange)) is Cause.INVALID
+    begun = await directory.begin(client(), "LOGIN", None)
+    assert isinstance(begun, Challenge)
+    assert await refusal(directory.again(begun.exchange)) is Cause.INVALID
+
+
 async def test_guesses_through_one_node_are_counted_and_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever addresses it claims for its clients, and whatever accounts it tries."""
     monkeypatch.setattr(directory_service, "FAILURES", 3)

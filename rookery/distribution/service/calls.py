@@ -55,6 +55,12 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
     exchange: Id
 
 
+class Again(msgspec.Struct, frozen=True, array_like=True, tag="again"):
+    """The host of a login that was granted a moment ago did not open: where is it now? Answered by another Granted."""
+
+    exchange: Id
+
+
 class Recipient(msgspec.Struct, frozen=True, array_like=True, tag="recipient"):
     """Does this address take mail here?"""
 
@@ -70,7 +76,7 @@ class Expect(msgspec.Struct, frozen=True, array_like=True, tag="expect"):
     session: Name
 
 
-Question: TypeAlias = Begin | Step | Cancel | Recipient | Expect
+Question: TypeAlias = Begin | Step | Cancel | Again | Recipient | Expect
 
 # --- answers -------------------------------------------------------------------------------------------------------
 
@@ -90,8 +96,11 @@ class Host(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Granted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
-    """The client is logged in. name: the account's address. handle: opens it at that host, once, for some seconds."""
+    """The client is logged in. name: the account's address. handle: opens it at that host, once, for some seconds.
+    exchange: for asking Again.
+    """
 
+    exchange: Id
     account: Id
     name: Text
     host: Host

@@ -9,12 +9,14 @@ from typing import Protocol, cast
 from rookery.base.clock import Clock
 from rookery.base.errors import RookeryError
 from rookery.distribution.service.calls import (
+    Again,
     Begin,
     Cancel,
     Challenge,
     Client,
     Granted,
     Nothing,
+    Question,
     Recipient,
     Step,
     Verdict,
@@ -37,6 +39,8 @@ class Directory(Protocol):
     async def step(self, exchange: bytes, data: bytes) -> Challenge | Granted: ...
 
     async def cancel(self, exchange: bytes) -> None: ...
+
+    async def again(self, exchange: bytes) -> Granted: ...
 
     async def recipient(self, address: str) -> Verdict: ...
 
@@ -64,7 +68,7 @@ class KnownDirectory:
         """Seconds for which no directory node has answered; 0.0: the last question was answered."""
         return 0.0 if self._away_since is None else self._clock.monotonic() - self._away_since
 
-    async def _ask(self, question: Begin | Step | Cancel | Recipient) -> bytes:
+    async def _ask(self, question: Question) -> bytes:
         try:
             data = await self._call(encode(question))
         except RookeryError:
@@ -84,6 +88,9 @@ class KnownDirectory:
 
     async def cancel(self, exchange: bytes) -> None:
         decode_answer(await self._ask(Cancel(exchange)), Nothing)
+
+    async def again(self, exchange: bytes) -> Granted:
+        return decode_answer(await self._ask(Again(exchange)), Granted)
 
     # --- addresses ---
 
