@@ -29,8 +29,8 @@ async def log_in(session: Session, command: Login) -> bytes:
     try:
         record = await access_login.login(
             session.services.authenticator,
-            _text(command.username),
-            _text(command.password),
+            decoded(command.username),
+            decoded(command.password),
             protocol=PROTOCOL,
             peer=stream.peer.address,
             session=session.id,
@@ -43,7 +43,8 @@ async def log_in(session: Session, command: Login) -> bytes:
     return await _welcome(session, record)
 
 
-def _text(data: bytes) -> str:
+def decoded(data: bytes) -> str:
+    """A name or password of LOGIN."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

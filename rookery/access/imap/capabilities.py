@@ -1,5 +1,7 @@
 """What the server says it can do (RFC 9051 section 7.2.2): before login, and after it."""
 
+from collections.abc import Sequence
+
 from rookery.access.imap.session import Session
 from rookery.access.login import offered
 
@@ -36,11 +38,13 @@ def capabilities(session: Session) -> tuple[str, ...]:
     if session.logged_in:
         return (*_LOGGED_IN, f"APPENDLIMIT={session.services.settings.append_limit}")
     tls = session.stream.tls is not None
-    words = list(_ALWAYS)
-    if not tls and session.services.tls is not None:
-        words.append("STARTTLS")
     mechanisms = offered(session.services.authenticator, tls=tls, peer=session.stream.peer.address)
+    return before_login(mechanisms, starttls=not tls and session.services.tls is not None)
+
+
+def before_login(mechanisms: Sequence[str], *, starttls: bool) -> tuple[str, ...]:
+    """`mechanisms`: of SASL, that are offered now; a node that only takes logins says the same."""
+    words = [*_ALWAYS, *(["STARTTLS"] if starttls else [])]
     if "PLAIN" not in mechanisms:
         words.append("LOGINDISABLED")
-    words.extend(f"AUTH={name}" for name in mechanisms)
-    return tuple(words)
+    return (*words, *(f"AUTH={name}" for name in mechanisms))

@@ -6,12 +6,14 @@ from functools import partial
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.dispatch import handle
 from rookery.access.imap.recent import RecentMarks
-from rookery.access.imap.session import Gone, Hosts, Lost, Services, Session, log
+from rookery.access.imap.session import Gone, Hosts, Lost, Referral, Services, Session, log
 from rookery.access.imap.settings import ImapSettings
 from rookery.access.underway import UnderWay
 from rookery.base.clock import Clock
+from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import short_id
 from rookery.distribution.auth.authenticator import Authenticator
+from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.static import EVERYTHING_HERE
 from rookery.net.pump import Ending, Pace, pump
 from rookery.net.stream import Stream
@@ -19,7 +21,7 @@ from rookery.storage.store import Store
 from rookery.wire.imap import responses
 from rookery.wire.imap.engine import Engine
 
-_GOODBYES = {
+GOODBYES = {
     Ending.IDLE: "Autologout; nothing was said for too long",
     Ending.SLOW: "Too slow",
     Ending.DRAINED: "The server is shutting down, connect again",
@@ -49,6 +51,30 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
     stream.deadline = stream.now() + settings.login_timeout
     log.debug("connected", session=session.id, peer=stream.peer.address, tls=stream.tls is not None)
     engine.send(responses.ok(b"*", "Rookery ready", responses.capability(capabilities(session))))
+    await _converse(session)
+
+
+async def entered(stream: Stream, shared: Services, record: AccountRecord, session_id: str) -> Session:
+    """A session that begins after its login, which a frontend has seen to; go on with `serve_entered`.
+
+    Raises RookeryError when the account cannot be opened here, MOVED when its host is another.
+    """
+    session = Session(shared, stream, Engine(), session_id)
+    try:
+        await session.log_in(record)
+    except Referral as referral:
+        raise RookeryError(Cause.MOVED, f"{referral.host.backend} is its host") from referral
+    return session
+
+
+async def serve_entered(session: Session, tag: bytes) -> None:
+    """Answer the login, whose tag it was, and serve as `serve_imap`."""
+    session.send(responses.ok(tag, "Logged in", responses.capability(capabilities(session))))
+    await _converse(session)
+
+
+async def _converse(session: Session) -> None:
+    stream, engine, shared = session.stream, session.engine, session.services
     try:
         ending = await pump(
             stream, engine, partial(handle, session), tls=shared.tls, unfinished=session.unfinished, pace=Pace(),
@@ -61,7 +87,7 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
     except Lost:
         _say_lost(session, stream)
     else:
-        words = _GOODBYES.get(ending)
+        words = GOODBYES.get(ending)
         if session.lost:
             _say_lost(session, stream)
         elif words is not None:

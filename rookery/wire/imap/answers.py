@@ -88,6 +88,11 @@ class Answers:
         self.state = State.LOGOUT
         self._stop()
 
+    def hand_over(self) -> None:
+        """Another server goes on: nothing more is read here, `leftover()` is for that one."""
+        self.wants = Wants.CLOSE
+        self._mode = Mode.HALT
+
     def challenge(self, data: bytes = b"") -> None:
         """Ask for a SaslResponse, inside AUTHENTICATE."""
         self._out.append(b"+ %b\r\n" % binascii.b2a_base64(data, newline=False))

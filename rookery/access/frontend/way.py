@@ -1,0 +1,54 @@
+"""The way from a frontend to the host of an account, as frontends of all protocols take it."""
+
+from typing import Protocol
+
+import msgspec
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import Logger
+from rookery.distribution.service.calls import Granted
+from rookery.distribution.service.known import Directory
+from rookery.net.stream import Stream
+
+ATTEMPTS = 4  # hosts asked for one login
+# What another host, or the same one by a new handle, may do better.
+_ELSEWHERE = frozenset({Cause.MOVED, Cause.UNAVAILABLE, Cause.DENIED, Cause.BUSY, Cause.NOT_FOUND})
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What a host is told of a session that it takes over.
+
+    stream: the client's, for who and where it is; session: the id under which it is logged; resume: what the host is to
+    go on with, in the protocol's own terms.
+    """
+
+    protocol: str
+    stream: Stream
+    session: str
+    resume: bytes = b""
+
+
+class Way(Protocol):
+    async def open(self, granted: Granted, opening: Opening) -> Stream:
+        """A stream to the host, which has taken the session over. Raises RookeryError: it has not."""
+        ...
+
+
+async def handed_over(way: Way, directory: Directory, granted: Granted, opening: Opening, log: Logger) -> Stream:
+    """Ask host after host, as the directory names them, until one takes the session. Raises RookeryError."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return await way.open(granted, opening)
+        except RookeryError as error:
+            log.info(
+                "not-taken",
+                session=opening.session,
+                account=granted.name,
+                backend=granted.host.backend,
+                cause=error.cause.value,
+                what=error.what,
+            )
+            if not left or error.cause not in _ELSEWHERE:
+                raise
+        granted = await directory.again(granted.exchange)
+    raise AssertionError
