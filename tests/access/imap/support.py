@@ -198,6 +198,11 @@ class Client:
         await asyncio.wait_for(self.task, 20)
 
 
+async def append_three(world: World) -> None:
+    for name in ("one", "two", "three"):
+        await world.append("alice", message(name))
+
+
 SMALL_STORE = StoreSettings(ballast=0)
 
 

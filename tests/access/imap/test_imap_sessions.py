@@ -1,74 +1,11 @@
 r"""Several sessions on one mailbox, as dialogues: who is told what, when, and in which order."""
 
-from pathlib import Path
-
-from rookery.storage.values import Flag
-from tests.access.imap.support import World, make_world, message
+from tests.access.imap.support import World, append_three, message
 from tests.storage.hosts import BOTH
 
 
-async def _three(world: World) -> None:
-    for name in ("one", "two", "three"):
-        await world.append("alice", message(name))
-
-
-async def test_select_tells_everything(world: World) -> None:
-    await _three(world)
-    client = await world.login()
-    await client.dialogue("""
-        C: a SELECT INBOX
-        S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)
-        S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags kept
-        S: * 3 EXISTS
-        S: * 3 RECENT
-        S: * OK [UNSEEN 1] First unseen
-        S: * OK [UIDVALIDITY <n>] UIDs valid
-        S: * OK [UIDNEXT 4] Predicted next UID
-        S: * OK [HIGHESTMODSEQ <n>] Highest
-        S: * OK [MAILBOXID (F1)] Ok
-        S: a OK [READ-WRITE] Select completed
-        C: b EXAMINE INBOX
-        S: * OK [CLOSED] Previous mailbox closed
-        S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)
-        S: * OK [PERMANENTFLAGS ()] Read-only
-        S: * 3 EXISTS
-        S: * 0 RECENT
-        S: * OK [UNSEEN 1] First unseen
-        S: * OK [UIDVALIDITY <n>] UIDs valid
-        S: * OK [UIDNEXT 4] Predicted next UID
-        S: * OK [HIGHESTMODSEQ <n>] Highest
-        S: * OK [MAILBOXID (F1)] Ok
-        S: b OK [READ-ONLY] Examine completed
-        C: c STORE 1 +FLAGS (\\Seen)
-        S: c NO [NOPERM] The mailbox is open read-only
-        C: d SELECT Nowhere
-        S: * OK [CLOSED] Previous mailbox closed
-        S: d NO [NONEXISTENT] No such mailbox
-        C: e CHECK
-        S: e BAD <text>
-    """)
-
-
-async def test_select_in_rev2(world: World) -> None:
-    await _three(world)
-    client = await world.login()
-    await client.ok("ENABLE IMAP4rev2")
-    await client.dialogue("""
-        C: a SELECT INBOX
-        S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)
-        S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags kept
-        S: * 3 EXISTS
-        S: * LIST () "/" "INBOX"
-        S: * OK [UIDVALIDITY <n>] UIDs valid
-        S: * OK [UIDNEXT 4] Predicted next UID
-        S: * OK [HIGHESTMODSEQ <n>] Highest
-        S: * OK [MAILBOXID (F1)] Ok
-        S: a OK [READ-WRITE] Select completed
-    """)
-
-
 async def test_flags_reach_the_other_session(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.selected(), await world.selected()
     await one.dialogue("""
         C: a STORE 1:2 +FLAGS (\\Seen $Work)
@@ -107,7 +44,7 @@ async def test_flags_reach_the_other_session(world: World) -> None:
 
 
 async def test_a_silent_store_does_not_hide_what_others_did(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.selected(), await world.selected()
     await two.ok("STORE 1 +FLAGS (\\Answered)")
     await one.dialogue("""
@@ -118,7 +55,7 @@ async def test_a_silent_store_does_not_hide_what_others_did(world: World) -> Non
 
 
 async def test_new_messages_and_recent(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.selected(), await world.selected()
     await world.append("alice", message("four"))
     await one.dialogue("""
@@ -146,19 +83,8 @@ async def test_new_messages_and_recent(world: World) -> None:
     """)
 
 
-async def test_recent_is_told_once_even_when_nobody_was_there(world: World) -> None:
-    await _three(world)
-    one = await world.selected()
-    await one.hang_up()
-    await world.append("alice", message("four"))
-    two = await world.login()
-    assert b"* 1 RECENT" in await two.ok("EXAMINE INBOX")
-    assert b"* 1 RECENT" in await two.ok("SELECT INBOX")
-    assert b"* 0 RECENT" in await two.ok("SELECT INBOX")
-
-
 async def test_expunge_waits_while_numbers_are_talked_of(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.selected(), await world.selected()
     await one.dialogue("""
         C: a STORE 1,3 +FLAGS.SILENT (\\Deleted)
@@ -199,7 +125,7 @@ async def test_expunge_waits_while_numbers_are_talked_of(world: World) -> None:
 
 
 async def test_uid_commands_may_tell_of_expunges(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.selected(), await world.selected()
     await one.ok("UID STORE 2 +FLAGS.SILENT (\\Deleted)")
     await one.ok("UID EXPUNGE 2")
@@ -214,7 +140,7 @@ async def test_uid_commands_may_tell_of_expunges(world: World) -> None:
 
 
 async def test_uid_expunge_takes_only_what_is_deleted(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     client = await world.selected()
     await client.dialogue("""
         C: a STORE 1,3 +FLAGS.SILENT (\\Deleted)
@@ -232,18 +158,8 @@ async def test_uid_expunge_takes_only_what_is_deleted(world: World) -> None:
     """)
 
 
-async def test_close_in_examine_and_unselect_expunge_nothing(world: World) -> None:
-    await world.append("alice", message(), flags=int(Flag.DELETED))
-    client = await world.login()
-    await client.ok("EXAMINE INBOX")
-    await client.ok("CLOSE")
-    await client.ok("SELECT INBOX")
-    await client.ok("UNSELECT")
-    assert await client.ok("STATUS INBOX (MESSAGES DELETED)") == [b'* STATUS "INBOX" (MESSAGES 1 DELETED 1)']
-
-
 async def test_copy_and_move(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.selected(), await world.selected()
     trash = await world.selected(mailbox="Trash")
     await one.dialogue("""
@@ -283,7 +199,7 @@ async def test_copy_and_move(world: World) -> None:
 
 @BOTH
 async def test_idle_tells_at_once(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     idler, other = await world.selected(), await world.selected()
     idler.send(b"i IDLE\r\n")
     assert await idler.line() == b"+ idling"
@@ -342,7 +258,7 @@ async def test_the_selected_mailbox_is_deleted_by_another(world: World) -> None:
 
 
 async def test_rename_of_inbox_moves_its_messages(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.login(), await world.selected()
     await one.ok("RENAME INBOX Old")
     await two.dialogue("""
@@ -358,7 +274,7 @@ async def test_rename_of_inbox_moves_its_messages(world: World) -> None:
 
 
 async def test_pipelined_commands_are_answered_in_order(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     client = await world.selected()
     client.send(
         b"a FETCH 1 UID\r\nb NOOP\r\nc STORE 2 +FLAGS.SILENT (\\Seen)\r\nd SEARCH UNSEEN\r\ne LOGOUT\r\nf NOOP\r\n"
@@ -377,7 +293,7 @@ async def test_pipelined_commands_are_answered_in_order(world: World) -> None:
 
 
 async def test_condstore(world: World) -> None:
-    await _three(world)
+    await append_three(world)
     one, two = await world.login(), await world.selected()
     selected = await one.ok("SELECT INBOX (CONDSTORE)")
     start = next(int(line.split()[3].rstrip(b"]")) for line in selected if b"HIGHESTMODSEQ" in line)
@@ -397,27 +313,3 @@ async def test_condstore(world: World) -> None:
         S: * SEARCH 1 2 3 (MODSEQ {start + 2})
         S: c OK Search completed
     """)
-
-
-async def test_condstore_enabled_in_the_selected_state_tells_where_it_stands(world: World) -> None:
-    await _three(world)
-    client = await world.login()
-    assert await client.ok("ENABLE CONDSTORE") == [b"* ENABLED CONDSTORE"]
-    client = await world.login()
-    selected = await client.ok("SELECT INBOX")
-    (highest,) = [line for line in selected if b"HIGHESTMODSEQ" in line]
-    assert await client.ok("ENABLE CONDSTORE") == [b"* ENABLED CONDSTORE", highest]
-    await client.ok("UNSELECT")
-    assert await client.ok("ENABLE CONDSTORE") == [b"* ENABLED CONDSTORE"]
-
-
-async def test_recent_survives_a_restart(tmp_path: Path) -> None:
-    async with make_world(tmp_path, "alice") as world:
-        await _three(world)
-        await world.selected()
-        await world.append("alice", message("four"))
-        await world.selected()
-    async with make_world(tmp_path) as world:
-        await world.append("alice", message("five"))
-        client = await world.login()
-        assert b"* 1 RECENT" in await client.ok("SELECT INBOX")
