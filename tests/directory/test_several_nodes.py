@@ -130,15 +130,20 @@ async def test_a_log_that_lost_rows_makes_everything_stale(node: Node, fresh_pos
     assert here.account("a@d.test") == there.account("a@d.test")
 
 
+def _through(wire: Wire, postgres: Postgres, clock: ManualClock, hasher: Hasher) -> Directory:
+    """A node whose way to the server can be cut; what it has read from the start is what was there by then."""
+    return open_shared_directory(
+        wire.uri, clock=clock, gate=Gate(), hasher=hasher, settings=SETTINGS, schema=postgres.schema
+    )
+
+
 async def test_who_is_known_stays_known_while_the_database_is_away(
     fresh_postgres: Postgres, wire: Wire, node: Node, hasher: Hasher, clock: ManualClock
 ) -> None:
     admin = Administration(node())
     await admin.add_domain("d.test")
     await admin.add_account("a@d.test")
-    here = open_shared_directory(
-        wire.uri, clock=clock, gate=Gate(), hasher=hasher, settings=SETTINGS, schema=fresh_postgres.schema
-    )
+    here = _through(wire, fresh_postgres, clock, hasher)
     known = here.account("a@d.test")
     wire.stop()
     for act in (here.catch_up(), Administration(here).add_account("b@d.test")):
@@ -164,9 +169,7 @@ async def test_looking_aside_keeps_no_loop_and_is_remembered(
     admin = Administration(node())
     await admin.add_domain("d.test")
     await admin.add_account("a@d.test")
-    here = open_shared_directory(
-        wire.uri, clock=clock, gate=Gate(), hasher=hasher, settings=SETTINGS, schema=fresh_postgres.schema
-    )
+    here = _through(wire, fresh_postgres, clock, hasher)
     wire.speaking.clear()
     looking = asyncio.create_task(here.find(_login))
     await asyncio.sleep(0)  # were it read here, this test would stand still
