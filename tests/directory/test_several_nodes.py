@@ -131,7 +131,7 @@ async def test_a_log_that_lost_rows_makes_everything_stale(node: Node, fresh_pos
 
 
 def _through(wire: Wire, postgres: Postgres, clock: ManualClock, hasher: Hasher) -> Directory:
-    """A node whose way to the server can be cut; what it has read from the start is what was there by then."""
+    """Another node, whose way to the server can be cut; it finds what is there by now."""
     return open_shared_directory(
         wire.uri, clock=clock, gate=Gate(), hasher=hasher, settings=SETTINGS, schema=postgres.schema
     )
