@@ -107,8 +107,13 @@ def translated(error: psycopg.Error) -> Exception:
     if isinstance(error, _CORRUPT):
         return EngineFailed(Cause.CORRUPT, f"the database is damaged: {error.diag.message_primary}")
     if isinstance(error, _AWAY):
-        return EngineFailed(Cause.UNAVAILABLE, f"the database cannot be used now: {type(error).__name__}")
+        return EngineFailed(Cause.UNAVAILABLE, f"the database cannot be used now: {said(error)}")
     return error
+
+
+def said(error: psycopg.Error) -> str:
+    """In one line. It names servers, roles and databases, no password, and nothing of anybody's mail."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def close(connection: Connection) -> None:
@@ -128,6 +133,7 @@ class Dial:
         self._pause = pause
         self._delay = 0.0
         self._not_before = clock.monotonic()
+        self._failure = ""
         # Everything is asked for by its key; of ranges (what is above a change number) the planner expects a third of
         # all rows, and would read the whole table.
         self._prepare = sql.SQL(
@@ -141,7 +147,7 @@ class Dial:
         """Raises EngineFailed: at once while the last failure is fresh."""
         now = self._clock.monotonic()
         if now < self._not_before:
-            raise EngineFailed(Cause.UNAVAILABLE, "the database cannot be reached; it is tried again shortly")
+            raise EngineFailed(Cause.UNAVAILABLE, f"{self._failure}; it is tried again shortly")
         connection: Connection | None = None
         try:
             connection = Connection.connect(
@@ -156,7 +162,9 @@ class Dial:
                 close(connection)
             self._delay = min(max(self._delay * 2, PAUSE), PAUSE_MOST)
             self._not_before = self._clock.monotonic() + self._delay
-            raise translated(error) from error
+            failure = translated(error)
+            self._failure = failure.what if isinstance(failure, EngineFailed) else said(error)
+            raise failure from error
         self._delay = 0.0
         server = connection.info.host, connection.info.port
         self._servers.answers(*server)

@@ -9,9 +9,13 @@ import functools
 import threading
 from typing import NamedTuple
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from rookery.base.errors import Cause, RookeryError
+
 _LISTS = ("host", "hostaddr", "port")
+_HARMLESS = ("invalid connection option", "invalid URI query parameter")  # others repeat what holds the password
 
 
 class Server(NamedTuple):
@@ -56,13 +60,17 @@ class Servers:
 
 @functools.cache
 def servers(conninfo: str) -> Servers:
-    """One for all who connect so in this process."""
+    """One for all who connect so in this process. Raises RookeryError(INVALID) when it is no connection string."""
     return Servers(conninfo)
 
 
 def _named(conninfo: str) -> list[Server]:
     """Nothing, where it names none, or none that could be told apart: then libpq has the last word."""
-    facts = conninfo_to_dict(conninfo)
+    try:
+        facts = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError as error:
+        why = f": {error}".rstrip() if str(error).startswith(_HARMLESS) else ""
+        raise RookeryError(Cause.INVALID, f"the database's connection string cannot be read{why}") from None
     hosts, addresses, ports = (str(facts[name]).split(",") if facts.get(name) else [] for name in _LISTS)
     count = max(len(hosts), len(addresses))
     if len(ports) == 1:

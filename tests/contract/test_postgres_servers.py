@@ -8,6 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from rookery.base.clock import SystemClock
+from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.storage.postgres_dial import Dial
 from rookery.storage.postgres_servers import Servers
 from tests.postgres import Postgres, Wire
@@ -25,6 +26,21 @@ def test_one_server_is_asked_as_it_is_written() -> None:
         servers = Servers(text)
         servers.silent("db1", 5432)
         assert servers.conninfo() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("host=db1 passwort=sesam", ': invalid connection option "passwort"'),
+        ("mysql://rookery:sesam@db1/mail", ""),
+        ("postgresql://rookery:ses%zzam@db1/mail", ""),
+        ("nonsense", ""),
+    ],
+)
+def test_what_is_no_connection_string_is_refused_without_its_password(text: str, why: str) -> None:
+    with pytest.raises(RookeryError) as caught:
+        Dial(text, "none", "test", clock=SystemClock(), pause=lambda seconds: None)
+    assert caught.value.refusal == Refusal(Cause.INVALID, f"the database's connection string cannot be read{why}")
 
 
 def test_the_order_follows_who_answers() -> None:

@@ -159,6 +159,11 @@ def test_a_database_that_is_away_is_refused_and_nothing_made(tmp_path: Path) -> 
     assert not (tmp_path / "site").exists()
 
 
+def test_what_is_no_connection_string_is_said_so() -> None:
+    with pytest.raises(RookeryError, match=r'cannot be read: invalid connection option "passwort"; expected such as'):
+        pool_settings("host=127.0.0.1 passwort=sesam", BACKENDS)
+
+
 def test_backends_need_a_database() -> None:
     with pytest.raises(RookeryError, match="give --database too") as caught:
         pool_settings("", BACKENDS)

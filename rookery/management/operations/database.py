@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from rookery.storage.postgres_dial import CONNECT, Connection
+from rookery.base.errors import RookeryError
+from rookery.storage.postgres_dial import CONNECT, Connection, said
+from rookery.storage.postgres_servers import servers
 
 OLDEST = 150_000  # as the server counts: 15.0
 ROUNDS = 3  # of transactions; whoever hands out sessions in turn, or the last one first, is found out in three
@@ -30,14 +32,18 @@ class Finding:
 def examine(conninfo: str) -> list[Finding]:
     """What is wrong with the server for our purpose; refusals before warnings. Takes seconds when it is away."""
     try:
+        servers(conninfo)
         with _connected(conninfo) as first:
             found = [*_facts(first)]
             if not any(one.warning is False for one in found):
                 with _connected(conninfo) as second:
                     found += _pooler(first, second)
+    except RookeryError as error:
+        return [
+            Finding(error.what, "such as host=db1 dbname=rookery user=rookery, or postgresql://rookery@db1/rookery")
+        ]
     except psycopg.Error as error:
-        said = " ".join(str(error).split())
-        return [Finding(f"the database cannot be reached: {said}", "a PostgreSQL server that lets this role in")]
+        return [Finding(f"the database cannot be reached: {said(error)}", "a PostgreSQL server that lets this role in")]
     return sorted(found, key=lambda one: one.warning)
 
 
