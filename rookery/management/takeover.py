@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Iterable
 
 from rookery.base.errors import RookeryError
-from rookery.base.log import logger
+from rookery.base.log import Level, logger
+from rookery.base.outage import Outage
 from rookery.distribution.spool.incarnations import Incarnation
 from rookery.management.parts import Parts
 
@@ -28,6 +29,7 @@ def dead(held: Iterable[Incarnation], own: int, living: Iterable[str]) -> list[i
 async def take_over_dead(parts: Parts) -> None:
     """For ever. Nothing is taken from anybody while it is not known who lives."""
     spool, placement = parts.spool, parts.placement
+    failing = Outage(_log, "not-taken-over", parts.clock.monotonic, Level.WARNING)
     before: set[int] = set()  # found dead by the last look: one that is only starting is there by the next
     while True:
         await asyncio.sleep(EVERY)
@@ -42,4 +44,6 @@ async def take_over_dead(parts: Parts) -> None:
                 messages = await spool.take_over(ended)
                 _log.warning("taken-over", queues=len(ended), messages=messages)
         except RookeryError as error:
-            _log.refused("not-taken-over", error.refusal)
+            failing.failed(error.cause.value, what=error.what)
+        else:
+            failing.over()

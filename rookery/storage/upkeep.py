@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import BlobId
-from rookery.base.log import logger
+from rookery.base.log import Level, logger
+from rookery.base.outage import Outage
 from rookery.storage.changes import Trimmed, trim
 from rookery.storage.compaction import Compaction
 from rookery.storage.engine import Transaction
@@ -57,6 +58,7 @@ class Upkeep:
     def __init__(self, store: "Store") -> None:
         self._store = store
         self._busy = asyncio.Lock()
+        self._failing = Outage(log, "upkeep-failed", store.clock.monotonic, Level.WARNING)
         self._paused = False
         self._trim_after: int | None = None
         self._trim_due = 0.0
@@ -90,7 +92,9 @@ class Upkeep:
             except RookeryError as error:
                 if error.cause is Cause.DISK_FULL:
                     self.make_way()
-                log.warning("upkeep-failed", cause=error.cause.value, what=error.what)
+                self._failing.failed(error.cause.value, what=error.what)
+            else:
+                self._failing.over()
 
     async def run(self) -> None:
         """Everything that is due, to its end; for tests and for a stopped store."""

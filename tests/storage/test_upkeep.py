@@ -8,6 +8,7 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import captured
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import Append
 from rookery.storage.store import Store, StoreSettings
@@ -286,6 +287,22 @@ async def test_a_full_disk_gives_up_its_ballast_for_removing(
     await store.upkeep.run()
     assert store.parts.ballast.held
     await mail.append()
+
+
+async def test_a_database_that_stays_away_is_no_line_a_second(
+    store: Store, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    async def away() -> bool:
+        raise RookeryError(Cause.UNAVAILABLE, "away")
+
+    with captured() as lines, monkeypatch.context() as patch:
+        patch.setattr(store.upkeep, "_step", away)
+        for _ in range(60):
+            clock.advance(1)
+            await store.upkeep.step()
+    told = [fields for component, event, fields in lines if (component, event) == ("upkeep", "upkeep-failed")]
+    assert len(told) == 6
+    assert told[0] == {"cause": "unavailable", "what": "away"}
 
 
 async def test_derived_data_may_be_lost(open_store: Opener, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.base.log import logger
+from rookery.base.log import Level, logger
+from rookery.base.outage import Outage
 from rookery.distribution.delivery.hosted import Delivery, Resolver
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict
 from rookery.distribution.delivery.remote import RemoteDelivery
@@ -99,6 +100,7 @@ class Queue:
         self._in_flight = 0
         self._backlog = False  # something is due for which there was no room
         self._stopping = False
+        self._claims = Outage(log, "claim-failed", clock.monotonic, Level.WARNING)
         self._awake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._looking: set[asyncio.Future[Any]] = set()
@@ -235,8 +237,9 @@ class Queue:
                 return LONGEST_SLEEP
             due = await self.spool.next_due()
         except RookeryError as error:
-            log.warning("claim-failed", error=str(error))
+            self._claims.failed(error.cause.value, what=error.what)
             return TROUBLE_SLEEP
+        self._claims.over()
         if due is None:
             return LONGEST_SLEEP
         return min(max(due - self._clock.wall(), 0.01), LONGEST_SLEEP)
