@@ -14,8 +14,10 @@ _UNIT = """\
 # Rookery mail server. Settings: /etc/rookery/rookery.toml (linked from the site); site: /var/lib/rookery.
 [Unit]
 Description=Rookery mail server
-After=network-online.target nss-lookup.target
+After=network-online.target nss-lookup.target postgresql.service patroni.service
 Wants=network-online.target
+# A database may come up long after this: never give up.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
