@@ -19,7 +19,7 @@ from rookery.management.operations.accounts import (
     show_account,
 )
 from rookery.management.operations.domains import add_domain
-from rookery.management.operations.status import status
+from rookery.management.operations.status import Health, all_healthy, status
 from rookery.management.parts import Parts
 from rookery.management.site import make_folders, open_site, write_config
 
@@ -136,3 +136,15 @@ async def test_stopping_right_after_a_login_waits_for_the_new_hash(tmp_path: Pat
     await opened.close()
     assert have is not None
     assert [row.data.startswith("{ARGON2ID}") for row in have.rows] == [True]
+
+
+def test_health_of_several() -> None:
+    good, drained, hung = Health(True, []), Health(True, [], draining=True), Health(False, ["the node does not answer"])
+    assert all_healthy({"b1": good, "b2": good}) == good
+    assert all_healthy({"b1": good, "b2": hung}) == Health(False, ["b2: the node does not answer"])
+    one = all_healthy({"b1": good, "b2": drained})
+    assert (one.ok, one.warnings) == (True, ["b2: it is being drained, until `rookery backend undrain b2`"])
+    for found in ({"b1": drained, "b2": drained}, {"b1": drained, "b2": drained, "b3": hung}):
+        none = all_healthy(found)
+        assert not none.ok
+        assert none.problems[-1].startswith("nobody can log in: b1 and b2 are drained")

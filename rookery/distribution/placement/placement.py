@@ -360,6 +360,10 @@ class Placement:
     def undrain(self) -> None:
         self.heart.draining = False
 
+    @property
+    def draining(self) -> bool:
+        return self.heart.draining
+
     # --- what administrators ask -----------------------------------------------------------------------------------
 
     def hosted(self) -> dict[AccountId, int]:

@@ -41,6 +41,10 @@ class StaticPlacement:
     def undrain(self) -> None:
         return
 
+    @property
+    def draining(self) -> bool:
+        return False
+
     def hosted(self) -> dict[AccountId, int]:
         return {}
 

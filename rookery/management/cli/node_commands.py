@@ -47,7 +47,7 @@ def status(
             ("site", found.site),
             ("version", found.version),
             ("node", f"running for {age(now - found.started)}" if found.running else "stopped"),
-            ("backend", f"{found.backend}, hosts {found.hosted} accounts"),
+            ("backend", f"{found.backend}, hosts {found.hosted} account{'' if found.hosted == 1 else 's'}"),
             ("domains", str(found.domains)),
             ("accounts", str(found.accounts)),
             ("connections", connections or "none"),

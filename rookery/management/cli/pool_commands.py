@@ -61,8 +61,13 @@ def list_backends(context: typer.Context, json: Json = False) -> None:
 @backend.command("drain")
 def drain(context: typer.Context, name: Name) -> None:
     """Hand its accounts to the others, one by one, and take no more until `undrain`."""
-    moved = _client(context).at(name).call(operations.drain_backend)
-    write(f"{name} gave {moved} accounts away; each opens at whoever is asked for it next.")
+    client = _client(context)
+    moved = client.at(name).call(operations.drain_backend)
+    gave = f"{name} gave {moved} account{'' if moved == 1 else 's'} away"
+    if all(one.draining or one.backend == name for one in client.call(operations.list_backends)):
+        write(f"{gave}. No backend takes accounts now: nobody can log in, and mail waits in the queue.")
+    else:
+        write(f"{gave}; each opens at whoever is asked for it next.")
 
 
 @backend.command("undrain")

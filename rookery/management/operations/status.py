@@ -45,11 +45,14 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`problems` in plain words; none when `ok`. `warnings`: it serves, but somebody should see to it."""
+    """`problems` in plain words; none when `ok`. `warnings`: it serves, but somebody should see to it. `draining`: it
+    takes no accounts, for it was told to.
+    """
 
     ok: bool
     problems: list[str]
     warnings: list[str] = []
+    draining: bool = False
 
 
 async def queue_figures(parts: "Parts") -> QueueFigures:
@@ -113,7 +116,7 @@ async def health(parts: "Parts") -> Health:
         problems.append("the disk of the store is full")
     await parts.directory.find(lambda directory: directory.last_change())
     tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
-    return Health(not problems, problems, [str(problem) for problem in tls])
+    return Health(not problems, problems, [str(problem) for problem in tls], parts.placement.draining)
 
 
 async def _within(problem: str, work: Awaitable[None]) -> str:
@@ -131,12 +134,16 @@ async def _within(problem: str, work: Awaitable[None]) -> str:
 
 
 def all_healthy(found: Mapping[str, Health]) -> Health:
-    """Of several backends by name: good when all are."""
-    return Health(
-        all(one.ok for one in found.values()),
-        [f"{name}: {problem}" for name, one in found.items() for problem in one.problems],
-        list(dict.fromkeys(warning for one in found.values() for warning in one.warnings)),
-    )
+    """Of several backends by name: good when all are, and one takes accounts."""
+    problems = [f"{name}: {problem}" for name, one in found.items() for problem in one.problems]
+    warnings = list(dict.fromkeys(warning for one in found.values() for warning in one.warnings))
+    draining = [name for name, one in found.items() if one.draining]
+    if any(one.ok and not one.draining for one in found.values()):
+        warnings += [f"{name}: it is being drained, until `rookery backend undrain {name}`" for name in draining]
+    elif draining:
+        named = " and ".join(draining)
+        problems.append(f"nobody can log in: {named} are drained, until `rookery backend undrain`, and no other serves")
+    return Health(not problems, problems, warnings)
 
 
 def _nothing(tx: "Transaction") -> None:
