@@ -11,6 +11,7 @@ from rookery.storage import postgres_pool, postgres_writing
 from rookery.storage.engine import EngineFailed
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
+from tests.journeys.waiting import wait_until
 from tests.postgres import Postgres, Wire
 
 pytestmark = pytest.mark.postgres
@@ -93,23 +94,23 @@ def test_a_transaction_that_hangs_keeps_nobody_from_a_new_name(
         first.row("SELECT 1")
         connection = first.connection
     failed: list[BaseException] = []
+    silent = threading.Event()
 
     def work() -> None:
         try:
             with database.write() as tx:
                 tx.run("INSERT INTO item VALUES (7)")
                 wire.speaking.clear()
+                silent.set()
         except BaseException as error:  # noqa: BLE001  looked at below
             failed.append(error)
 
     writing = threading.Thread(target=work)
     writing.start()
-    while wire.speaking.is_set():
-        writing.join(0.01)
+    assert silent.wait(30)
     renaming = threading.Thread(target=database.rename, args=("rookery new",))
     renaming.start()
-    while not connection.closed:
-        renaming.join(0.01)
+    wait_until(lambda: connection.closed, "the connection to be cut off")
     wire.speaking.set()
     writing.join(30)
     renaming.join(30)

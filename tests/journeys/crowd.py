@@ -23,7 +23,7 @@ from tests.journeys.imap import LITERAL, Refused
 
 PATIENCE = 60.0  # seconds for an answer
 AGAIN = 0.02  # seconds between two attempts to log in
-THINKING = 0.25  # seconds between two messages of one who writes
+THINKING = 0.25  # seconds between two messages of one who writes, or sends: with their number, the load
 SENDERS = 4
 
 _HOSTED = re.compile(rb"hosted by backend (\w+)")

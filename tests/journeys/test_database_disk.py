@@ -67,11 +67,12 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 def test_hung_disk(pool: Pool) -> None:
     """All wait for it, none is found dead: whoever was first back would else take everybody's accounts."""
     site, before = pool.site, pool.site.epochs(pool.accounts)
+    began = time.monotonic()
     with site.workers(pool.accounts):
-        time.sleep(1)
+        wait_until(lambda: _served(site, pool.accounts, began), "work to begin")
         subprocess.run(["fsfreeze", "--freeze", str(pool.disk)], check=True)
         try:
-            time.sleep(HANG)
+            time.sleep(HANG)  # the very fault
         finally:
             subprocess.run(["fsfreeze", "--unfreeze", str(pool.disk)], check=True)
         thawed = time.monotonic()

@@ -20,6 +20,7 @@ pytestmark = needs_network
 
 BACKENDS = ("b1", "b2")
 JUMP = 1 << 20
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 GONE = 20.0  # seconds until every account takes mail again: a silent server is believed gone after 5, and asked for 2
 
 
@@ -80,7 +81,7 @@ def test_synchronous_standby(network: Network, tmp_path_factory: pytest.TempPath
             with site.workers(accounts):
                 wait_until(lambda: len(site.acknowledged) > 100, "work to begin")
                 network.cut("old", "new")
-                time.sleep(0.5)
+                wait_until(lambda: len(old.ask(WAITING)) >= len(BACKENDS), "commits to wait for the standby")
                 for backend in BACKENDS:
                     network.cut(backend, "old")
                 promoted = _promote(new)

@@ -22,6 +22,7 @@ pytestmark = needs_network
 
 BACKENDS = ("b1", "b2", "b3")
 TAKEN = 3.0  # seconds, on a busy machine, until another has an account: 1.0 of silence, two beats, a claim
+SLOW = 4.0  # seconds of slow ways: more than TAKEN, so that accounts would have moved; work is counted over them
 COUNT = 40
 WRONG_CLOCK = Path(__file__).with_name("wrong_clock")
 
@@ -87,7 +88,7 @@ def test_cut_from_the_database(pool: PoolSite, lost: list[tuple[str, str]], seco
         late.start()
         taken = [pool.taken_over(account, since, "b1") for account in accounts]
         assert answer_to(sessions[1], "noop") in ("BYE", "NO"), "it still answers for what others have"
-        time.sleep(max(0.0, since + seconds - time.monotonic()))
+        time.sleep(max(0.0, since + seconds - time.monotonic()))  # the very fault
         pool.network.heal()
         late.join()
         assert "b1" not in {backend for backend, _ in pool.epochs(accounts).values()}
@@ -114,7 +115,7 @@ def test_cut_between_backends(pool: PoolSite) -> None:
     with pool.workers(accounts + more):
         for one, other in (("b1", "b2"), ("b2", "b3"), ("b1", "b3")):
             pool.network.cut(one, other)
-        time.sleep(3)
+        time.sleep(TAKEN)  # within which the others would have them, if they took a silent peer for dead
         pool.network.heal()
     assert pool.epochs(accounts + more) == before
     for session in sessions + others:
@@ -133,13 +134,13 @@ def test_slow_ways(pool: PoolSite, delay: float) -> None:
         pool.network.slow(one, other, delay=delay, rate=100_000.0)
     done = len(pool.acknowledged)
     with pool.workers(accounts + more):
-        time.sleep(4)
+        time.sleep(SLOW)
     assert pool.epochs(accounts + more) == before
     for session in sessions + others:
         assert answer_to(session, "noop") == "OK"
         hang_up(session)
     pool.network.heal()
-    print(f"{(len(pool.acknowledged) - done) / 4:.0f} changes a second")
+    print(f"{(len(pool.acknowledged) - done) / SLOW:.0f} changes a second")
     assert len(pool.acknowledged) > done
     pool.check(accounts + more)
 
@@ -154,7 +155,7 @@ def test_stepped_clock(pool: PoolSite, tmp_path: Path) -> None:
     with pool.workers(accounts):
         for offset in ("3600", "-3600"):
             clock.write_text(offset)
-            time.sleep(2.5)
+            time.sleep(TAKEN)  # within which another would have them, if its clock counted
             done = len(pool.acknowledged)
             wait_until(lambda: len(pool.acknowledged) > done + 10, "work to go on")  # noqa: B023  called at once
     assert pool.epochs(accounts) == before
