@@ -218,7 +218,7 @@ class Node:
             lines = [*(["ok"] if found.ok else found.problems), *found.warnings, ""]
             return Page(200 if found.ok else 503, "text/plain; charset=utf-8", "\n".join(lines).encode())
 
-        async def gauges() -> list[Gauge]:
+        async def queue_gauges() -> list[Gauge]:
             queue = await queue_figures(parts)
             return [
                 ("queue_messages", "Messages in the queue.", {"": queue.messages}),
@@ -229,8 +229,14 @@ class Node:
                     "How long the oldest message has been in the queue; 0: it is empty.",
                     {"": queue.oldest_age},
                 ),
+            ]
+
+        async def hosted_gauge() -> list[Gauge]:
+            return [("hosted_accounts", "Accounts that this backend hosts.", {"": await hosted_here(parts)})]
+
+        async def gauges() -> list[Gauge]:
+            return [
                 ("connections", "Open connections, by listener.", dict(self.connections())),
-                ("hosted_accounts", "Accounts that this backend hosts.", {"": await hosted_here(parts)}),
                 ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
                 ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),
                 (
@@ -246,7 +252,7 @@ class Node:
         stack.push_async_callback(control.close)
         port = ports(self.config).get("http")
         if port:
-            http = HttpServer({"/healthz": healthz, "/metrics": Metrics(gauges).page})
+            http = HttpServer({"/healthz": healthz, "/metrics": Metrics(queue_gauges, hosted_gauge, gauges).page})
             try:
                 await http.start(self._addresses[0] if self.backend else self.config.http.address, port)
             except OSError as error:

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+from rookery.base.errors import RookeryError
+
 HEAD_LIMIT = 8192  # octets of a request line and its header fields
 HEAD_TIME = 5.0  # seconds
 CONNECTION_LIMIT = 32
@@ -87,5 +89,8 @@ class HttpServer:
         if method not in (b"GET", b"HEAD"):
             return _refuse(405), True
         make = self._pages.get(path.decode("ascii", "replace"))
-        page = await make() if make is not None else _refuse(404)
+        try:
+            page = await make() if make is not None else _refuse(404)
+        except RookeryError as error:  # the database is away
+            page = Page(503, "text/plain; charset=utf-8", f"{error.what or error.cause.value}\n".encode())
         return page, method == b"GET"

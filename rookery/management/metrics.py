@@ -1,5 +1,6 @@
 """/metrics: the process's meters and a few gauges, as Prometheus text (made by prometheus-client)."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -7,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.process_collector import ProcessCollector
 
 from rookery.base import log, meters
+from rookery.base.errors import RookeryError
 from rookery.management.http import Page
 
 PREFIX = "rookery_"
@@ -95,14 +97,19 @@ def _histogram(histogram: meters.Histogram) -> HistogramMetricFamily:
 
 
 class Metrics:
-    """`gauges` is asked at every scrape for what is counted elsewhere: queue length, connections, what waits."""
+    """`gauges` are asked at every scrape for what is counted elsewhere: queue length, connections, what waits. Those
+    that need a database that is away are left out: the others are wanted most then.
+    """
 
-    def __init__(self, gauges: Callable[[], Awaitable[Iterable[Gauge]]]) -> None:
+    def __init__(self, *gauges: Callable[[], Awaitable[Iterable[Gauge]]]) -> None:
         self._gauges = gauges
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
     async def page(self) -> Page:
-        registry = CollectorRegistry()
-        registry.register(_Collector(await self._gauges()))
+        registry, found = CollectorRegistry(), list[Gauge]()
+        for ask in self._gauges:
+            with contextlib.suppress(RookeryError):
+                found += await ask()
+        registry.register(_Collector(found))
         return Page(200, CONTENT_TYPE, generate_latest(registry) + generate_latest(self._process))

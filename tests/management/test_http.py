@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Never
 
 import pytest
 
 from rookery.base import meters
+from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management.http import HEAD_LIMIT, HttpServer, Page
 from rookery.management.metrics import Gauge, Metrics
@@ -19,9 +21,13 @@ async def gauges() -> list[Gauge]:
     return [("queue_messages", "Messages.", {"": 3}), ("connections", "Connections.", {"imap": 2, "smtp": 0})]
 
 
+async def away() -> Never:
+    raise RookeryError(Cause.UNAVAILABLE, "the database is away")
+
+
 @pytest.fixture
 async def port(unused_tcp_port: int) -> AsyncIterator[int]:
-    server = HttpServer({"/healthz": hello, "/metrics": Metrics(gauges).page})
+    server = HttpServer({"/healthz": hello, "/away": away, "/metrics": Metrics(away, gauges).page})
     await server.start("127.0.0.1", unused_tcp_port)
     yield unused_tcp_port
     await server.close()
@@ -42,6 +48,12 @@ async def test_a_page(port: int) -> None:
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\nContent-Length: 6\r\nCache-Control: no-store\r\nConnection: close\r\n\r\nhello\n")
     assert (await ask(port, b"HEAD /healthz HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\n")
+
+
+async def test_a_page_that_needs_a_database_that_is_away(port: int) -> None:
+    answer = await ask(port, b"GET /away HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert answer.endswith(b"\r\n\r\nthe database is away\n")
 
 
 @pytest.mark.parametrize(
