@@ -127,7 +127,7 @@ class Node:
         _log.info("stopped")
 
     def _begin_log(self) -> None:
-        direct_log(self.site, self.config)
+        direct_log(self.site, self.config, self.backend)
         _tell(self._warnings)
         allow_open_files(self.config.limits.connections)
 
@@ -274,7 +274,7 @@ class Node:
         reopen_log()
         try:
             config, warnings = checked(self.site)
-            direct_log(self.site, config)
+            direct_log(self.site, config, self.backend)
             _tell(warnings)
             reload_certificate(self._tls, self.site.path(config.tls.certificate), self.site.path(config.tls.key))
         except RookeryError as error:

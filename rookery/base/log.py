@@ -194,6 +194,7 @@ class _Log:
         self._levels: dict[str, int] = {}
         self._format = Format.TEXT
         self._path: Path | None = None
+        self._by = ""
         self._descriptor: int | None = None  # None: standard error, whatever that is at the time
         self._waiting: deque[bytes] = deque()  # appended by any thread, emptied by the writing one
         self._recent: deque[bytes] = deque()  # what was written lately, in the pieces in which it was
@@ -236,12 +237,14 @@ class _Log:
 
     # output
 
-    def direct(self, format: Format, path: Path | None) -> None:
-        """Raises OSError when the file cannot be opened; nothing has changed then."""
+    def direct(self, format: Format, path: Path | None, by: str = "") -> None:
+        """`by`: which of several processes that share the file, the last field of every line. Raises OSError when the
+        file cannot be opened; nothing has changed then.
+        """
         descriptor = None if path is None else _open(path)
         with self._writing:
             old, self._descriptor = self._descriptor, descriptor
-            self._path, self._format, self._midline = path, format, False
+            self._path, self._format, self._by, self._midline = path, format, by, False
         if old is not None:
             os.close(old)
 
@@ -249,7 +252,7 @@ class _Log:
         """Raises OSError when the file cannot be opened; the old one stays in use then."""
         if self._path is not None:
             self.flush()
-            self.direct(self._format, self._path)
+            self.direct(self._format, self._path, self._by)
 
     def add(self, level: int, component: str, event: str, fields: dict[str, Field]) -> None:
         if self._tap is not None:
@@ -265,6 +268,8 @@ class _Log:
 
     def _line(self, level: int, component: str, event: str, fields: dict[str, Field]) -> bytes:
         stamp = self._stamp.text(self._wall())
+        if self._by:
+            fields = {**fields, "by": self._by}
         if self._format is Format.TEXT:
             return self._text(stamp, level, component, event, fields)
         safe = {name: _safe(name, value) for name, value in fields.items()}

@@ -12,12 +12,14 @@ from rookery.management.site import Site
 _log = logger("node")
 
 
-def direct_log(site: Site, config: Config) -> None:
-    """Send the log where the settings say, reopening its file. Raises RookeryError when that cannot be had."""
+def direct_log(site: Site, config: Config, backend: str = "") -> None:
+    """Send the log where the settings say, reopening its file; of one of several backends, with its name in every line.
+    Raises RookeryError when that cannot be had.
+    """
     settings = config.log
     path = site.path(settings.file) if settings.file else None
     try:
-        log.direct(log.Format(settings.format.value), path)
+        log.direct(log.Format(settings.format.value), path, backend)
     except OSError as error:
         raise RookeryError(
             Cause.UNAVAILABLE,

@@ -74,6 +74,17 @@ def test_no_value_forges_a_line_or_moves_a_cursor(file: Path, format: Format, ev
     assert all(line.isprintable() for line in found)
 
 
+@pytest.mark.parametrize(
+    ("format", "end"), [(Format.TEXT, " event account=a by=b1"), (Format.JSON, '"account":"a","by":"b1"}')]
+)
+def test_processes_that_share_a_file_say_who_they_are(file: Path, format: Format, end: str) -> None:
+    log.direct(format, file, "b1")
+    logger("t").info("event", account="a")
+    log.reopen()
+    logger("t").info("event", account="a")
+    assert [line.endswith(end) for line in lines(file)] == [True, True]
+
+
 def test_octets_secrets_and_long_values_stay_out(file: Path) -> None:
     logger("t").info("login", password="hunter2", data=b"hunter2", long="x" * 10_000, many=["y"] * 1000)  # type: ignore[arg-type]
     text = file.read_text() if log.flush() else "".join(lines(file))
