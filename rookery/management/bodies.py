@@ -66,5 +66,7 @@ def examine(site: Site, config: Config) -> str | None:
             finally:
                 blobs.close()
     except RookeryError as error:
-        return error.what
+        file = config.store.blob_credentials_file
+        missing = "://" in config.store.blobs and not site.path(file).exists()
+        return f"{error.what}; there are no credentials in {file}" if missing else error.what
     return None

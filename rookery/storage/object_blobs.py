@@ -31,6 +31,12 @@ RETRIES = 3
 RETRYING = timedelta(seconds=5)  # after which nothing is tried again
 PAGE = 1000  # names in one answer
 SAID = 200  # characters of an error
+# Of its client for HTTP, which obstore takes elsewhere: among the options of a bucket they end it by a panic.
+_CLIENT = re.compile(
+    r"(aws_|azure_|google_)?allow_(http|invalid_certificates)|(connect_|read_)?timeout|default_content_type|http[12]_\w+|pool_(idle|max)_\w+"
+    r"|proxy_\w+|randomize_addresses|user_agent",
+    re.IGNORECASE,
+)
 
 
 def connect(url: str, options: Mapping[str, str]) -> ObjectStore:
@@ -41,6 +47,10 @@ def connect(url: str, options: Mapping[str, str]) -> ObjectStore:
     scheme, _, rest = url.partition("://")
     if scheme not in SCHEMES or "@" in rest.partition("/")[0]:
         raise RookeryError(Cause.UNSUPPORTED, "not the address of a bucket, as s3://bucket/folder, without credentials")
+    for name in options:
+        if _CLIENT.fullmatch(name):
+            what = f"{name} is no option of a bucket; an endpoint that begins with http:// is reached without TLS"
+            raise RookeryError(Cause.UNSUPPORTED, what)
     config: Any = dict(options)
     client: Any = {"connect_timeout": CONNECTING, "timeout": REQUEST}
     if any(value.startswith("http://") for value in options.values()):

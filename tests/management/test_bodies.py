@@ -52,6 +52,14 @@ def test_a_bucket_is_tried_with_the_credentials_of_the_file(tmp_path: Path, buck
     assert "HIDE" not in said
 
 
+@pytest.mark.parametrize("name", ["allow_http", "AWS_ALLOW_HTTP", "timeout", "proxy_url", "regionn"])
+def test_what_is_no_option_of_a_bucket_is_named(tmp_path: Path, name: str) -> None:
+    said = examine(Site(tmp_path), config(blobs="s3://bucket/mail", blob_options=((name, "true"),)))
+    assert said is not None
+    assert name in said
+    assert said.endswith("; there are no credentials in keys/blobs")
+
+
 @pytest.mark.parametrize("text", ['secret = "HIDE', "secret = 7"])
 def test_a_file_of_credentials_that_is_none_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
     (tmp_path / "keys").write_text(text)
