@@ -61,7 +61,7 @@ class PostgresDatabase:
         self._migrations = migrations
         self._dial_as = functools.partial(Dial, conninfo, schema, clock=clock or SystemClock(), pause=pause)
         self.dial = self._dial_as(application)
-        self._readers = ReadingPool(lambda: self.dial.connect(), pause)
+        self._readers = ReadingPool(lambda: self.dial, pause)
         self._writing = Writing(self._schema, lambda: self.dial, self._readers.forget)
         self._closed = False
         locks = [lock(f"rookery writer {schema}")] if one_writer else []

@@ -61,6 +61,7 @@ class Connection(psycopg.Connection[Row]):
 
     patience: float | None = None
     impatient = False
+    dial: "Dial"  # that made it
     life: Life  # of the server, to the end of the connection
     silent: Callable[[], None] | None = None  # called when it is lost after the server has not answered for long
 
@@ -122,7 +123,7 @@ def close(connection: Connection) -> None:
 
 
 class Dial:
-    """Connects to one schema. `pause` waits so many seconds (time.sleep). Any thread."""
+    """Connects to one schema, under one name. `pause` waits so many seconds (time.sleep). Any thread."""
 
     def __init__(
         self, conninfo: str, schema: str, application: str, *, clock: Clock, pause: Callable[[float], None]
@@ -155,6 +156,7 @@ class Dial:
                 tcp_user_timeout=SILENCE_MS, keepalives_idle=ASK_AFTER, keepalives_interval=ASK_EVERY,
                 row_factory=tuple_row,
             )  # fmt: skip
+            connection.dial = self
             connection.adapters.register_loader("numeric", _PlainNumber)
             connection.life = Life(*map(str, last_row(connection.execute(self._prepare))))
         except psycopg.Error as error:

@@ -15,7 +15,7 @@ import psycopg
 from rookery.base.errors import Cause
 from rookery.base.log import logger
 from rookery.storage.engine import EngineFailed
-from rookery.storage.postgres_dial import Connection, close, translated
+from rookery.storage.postgres_dial import Connection, Dial, close, translated
 
 KEPT = 4  # idle connections
 ON_LOOP = 1.0  # seconds for one answer of the server
@@ -35,9 +35,9 @@ def on_loop() -> bool:
 
 
 class ReadingPool:
-    """`dial` connects. Any thread."""
+    """`dial`: what connects now; what another has made is not kept. Any thread."""
 
-    def __init__(self, dial: Callable[[], Connection], pause: Callable[[float], None]) -> None:
+    def __init__(self, dial: Callable[[], Dial], pause: Callable[[float], None]) -> None:
         self._dial = dial
         self._pause = pause
         self._idle: list[Connection] = []
@@ -68,7 +68,7 @@ class ReadingPool:
                 if patience is not None and idle.impatient:
                     raise
                 self.forget()  # lost while it was idle, as the others are likely to be: connect
-        return _begin(self._dial(), patience)
+        return _begin(self._dial().connect(), patience)
 
     def give_back(self, connection: Connection, *, sound: bool) -> None:
         if sound:
@@ -77,8 +77,8 @@ class ReadingPool:
         if connection.impatient and on_loop():
             self._look_for_it()
         with self._lock:
-            keep = sound and not self._closed and not connection.closed and len(self._idle) < KEPT
-            if keep:
+            wanted = not self._closed and connection.dial is self._dial() and len(self._idle) < KEPT
+            if keep := wanted and sound and not connection.closed:
                 self._idle.append(connection)
         if not keep:
             close(connection)
@@ -107,7 +107,7 @@ class ReadingPool:
         self.forget()
         while not self._closed:
             try:
-                connection = _begin(self._dial(), None)
+                connection = _begin(self._dial().connect(), None)
             except EngineFailed:
                 self._pause(LOOK)
                 continue

@@ -40,7 +40,9 @@ def lock(name: str, *, shared: bool = False) -> str:
 
 
 class Writing:
-    """Any thread. `lost`: called when a connection is, for others that are idle are likely to be."""
+    """Any thread. `dial`: what connects now; what another has made is not kept. `lost`: called when a connection is
+    lost, for others that are idle are likely to be.
+    """
 
     def __init__(self, schema: Schema, dial: Callable[[], Dial], lost: Callable[[], None]) -> None:
         self._schema = schema
@@ -50,7 +52,6 @@ class Writing:
         self._changed = threading.Condition()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._given_up: set[Connection] = set()  # busy ones, not to be kept
         self._closed = False
         self.doubts = 0
 
@@ -154,10 +155,9 @@ class Writing:
 
     def _fresh(self) -> Connection:
         while True:
-            dial = self._dial()
-            connection = dial.connect()
+            connection = self._dial().connect()
             with self._changed:
-                if dial is self._dial():
+                if connection.dial is self._dial():
                     self._busy.add(connection)
                     return connection
             close(connection)  # the name was given up meanwhile
@@ -167,9 +167,8 @@ class Writing:
         idle = connection.info.transaction_status is TransactionStatus.IDLE
         with self._changed:
             self._busy.discard(connection)
-            keep = idle and not self._closed and connection not in self._given_up and len(self._idle) < KEPT
-            self._given_up.discard(connection)
-            if keep:
+            wanted = not self._closed and connection.dial is self._dial() and len(self._idle) < KEPT
+            if keep := idle and wanted:
                 self._idle.append(connection)
             self._changed.notify_all()
         if not keep:
@@ -183,13 +182,12 @@ class Writing:
             close(connection)
 
     def finish(self) -> None:
-        """Those under way end after their commit, and are not kept. One that goes on for long is cut off, for its
-        server is perhaps another than the one that answers now.
+        """There is another dial by now: what the old one has made ends, transactions under way after their commit. One
+        that goes on for long is cut off, for its server is perhaps another than the one that answers now.
         """
         with self._changed:
-            old = set(self._busy)
-            self._given_up |= old
             self.forget()
+            old = {connection for connection in self._busy if connection.dial is not self._dial()}
             if not self._changed.wait_for(lambda: not self._busy & old, FINISHING):
                 for connection in self._busy & old:
                     connection.cut()

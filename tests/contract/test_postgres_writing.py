@@ -1,4 +1,4 @@
-"""Connections that write are kept for the next transaction: none with something left on it, none of an old name."""
+"""Connections are kept for the next transaction: none with something left on it, none of an old name."""
 
 import psycopg
 import pytest
@@ -90,6 +90,14 @@ def test_a_name_that_is_given_up_while_its_server_is_dialled_is_not_used(
     monkeypatch.setattr(Dial, "connect", renamed_meanwhile)
     with database.write() as tx:
         assert tx.row("SELECT current_setting('application_name')") == ("rookery new",)
+
+
+def test_what_is_used_while_a_name_is_given_up_is_not_kept(database: PostgresDatabase) -> None:
+    with database.read() as reader:
+        reader.row("SELECT 1")
+        database.rename("rookery new")
+    with database.read() as reader:
+        assert reader.row("SELECT current_setting('application_name')") == ("rookery new",)
 
 
 def test_a_transaction_under_way_outlives_its_database_and_is_not_kept(
