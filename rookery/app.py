@@ -375,7 +375,7 @@ def serve(folder: Path, backend: str = "", before_ready: Callable[[Parts], Await
     if names and not backend:
         return supervise(site, config)
     if backend and backend not in names:
-        raise RookeryError(Cause.NOT_FOUND, f"there is no backend {backend} in store.backends; there are {names}")
+        raise RookeryError(Cause.NOT_FOUND, f"there is no backend {backend} in store.backends ({', '.join(names)})")
     tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
 
     async def live() -> None:
