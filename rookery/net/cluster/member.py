@@ -1,0 +1,56 @@
+"""Who is at the other end of a link, as its certificate says, and what its roles let it ask of us."""
+
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+
+class Role(StrEnum):
+    """What a node is for; its certificate states them."""
+
+    FRONTEND = "frontend"
+    BACKEND = "backend"
+    DIRECTORY = "directory"
+    MX_IN = "mx-in"
+    MX_OUT = "mx-out"
+    AUTHORITY = "authority"
+    ADMIN = "admin"
+
+
+class Member(Protocol):
+    """A node of the cluster: its name and roles, from a certificate that was verified."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def roles(self) -> Collection[Role]: ...
+
+
+Permissions = Mapping[str, frozenset[Role]]
+
+# Which roles may open a stream of that protocol or make that call. A frontend relays for clients, so that it may open
+# whatever a client speaks, and ask about one client at a time; it may not hand mail in, nor follow the directory.
+PERMISSIONS: Permissions = MappingProxyType(
+    {
+        # streams
+        "imap": frozenset({Role.FRONTEND}),
+        "pop3": frozenset({Role.FRONTEND}),
+        "managesieve": frozenset({Role.FRONTEND}),
+        "submission": frozenset({Role.FRONTEND}),
+        "http": frozenset({Role.FRONTEND}),
+        "lmtp": frozenset({Role.BACKEND, Role.MX_IN}),
+        "smtp": frozenset({Role.BACKEND, Role.MX_IN}),  # to where mail leaves the cluster
+        # calls
+        "authenticate": frozenset({Role.FRONTEND, Role.BACKEND}),
+        "locate": frozenset({Role.FRONTEND, Role.BACKEND, Role.MX_IN}),
+        "recipient": frozenset({Role.BACKEND, Role.MX_IN}),
+        "expect": frozenset({Role.BACKEND, Role.DIRECTORY}),  # a login that was proved elsewhere
+    }
+)
+
+
+def permits(roles: Iterable[Role], what: str, permissions: Permissions = PERMISSIONS) -> bool:
+    """Whether one of `roles` may open a stream of that protocol or make that call. What is not listed nobody may."""
+    return not permissions.get(what, frozenset()).isdisjoint(roles)

@@ -1,0 +1,226 @@
+"""The cluster port: links that other nodes dial. Who may connect at all is decided before TLS, by address.
+
+The listening sockets are read by us and not by the loop's servers, so that who is not allowed costs one `accept`.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rookery.base.log import logger
+from rookery.net.cluster.link import Link
+from rookery.net.cluster.links import REVOKED
+from rookery.net.cluster.node import Node, Service, check_context
+from rookery.net.listener import Networks, contains
+from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME
+from rookery.net.wheel import Wheel
+
+BACKLOG = 1024  # connections the kernel keeps for us
+ACCEPTS = 64  # taken in one turn of the loop
+PAUSE = 0.5  # seconds without accepting when descriptors have run out
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+log = logger("cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class PortSettings:
+    """`allow`: networks of nodes; () lets nobody in. `strangers`: connections that have not said HELLO, of all and of
+    one address; `links`: connections in all. `handshake`: seconds for TLS.
+    """
+
+    allow: Networks
+    links: int = 1024
+    strangers: int = 128
+    strangers_each: int = 16
+    handshake: float = HANDSHAKE_TIME
+
+
+class ClusterPort:
+    """Made by `open_port`. `context` is for servers and loaded with this node's certificate."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        node: Node,
+        service: Service,
+        context: ssl.SSLContext,
+        *,
+        wheel: Wheel,
+        settings: PortSettings,
+    ) -> None:
+        self._sockets = list(sockets)
+        self._node = node
+        self._service = service
+        self._context = context
+        self._wheel = wheel
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._links: set[Link] = set()
+        self._strangers: dict[Link, str] = {}  # of them, those that have not said HELLO, and where they come from
+        self._counts: Counter[str] = Counter()  # of those, by address
+        for listening in self._sockets:
+            self._loop.add_reader(listening.fileno(), self.accept, listening)
+
+    @property
+    def ports(self) -> list[int]:
+        return [listening.getsockname()[1] for listening in self._sockets]
+
+    def __len__(self) -> int:
+        """Connections, those that have not said HELLO among them."""
+        return len(self._links)
+
+    @property
+    def strangers(self) -> int:
+        """Connections that have not said HELLO."""
+        return len(self._strangers)
+
+    def named(self, name: str) -> Link | None:
+        """A link from that node, if there is one: it can be used the other way round."""
+        return next((link for link in self._links if link.usable and link.peer.name == name), None)
+
+    # --- taking connections
+
+    def accept(self, listening: socket.socket) -> None:
+        """Called by the loop when connections wait."""
+        for _ in range(ACCEPTS):
+            try:
+                connection, name = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    log.error("cannot-accept", listener="cluster", error=str(error))
+                    self._loop.remove_reader(listening.fileno())
+                    self._loop.call_later(PAUSE, self._resume, listening)
+                    return
+                continue  # that one was gone before we took it
+            connection.setblocking(False)
+            self._take(connection, str(name[0]))
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening.fileno(), self.accept, listening)
+
+    def _take(self, connection: socket.socket, address: str) -> None:
+        refused = self._refused(address)
+        if refused:
+            log.debug("connection-refused", listener="cluster", address=address, limit=refused)
+            connection.close()
+            return
+        link = Link(self._node, self._service, dialled=False, wheel=self._wheel, greeted=self._known, lost=self._lost)
+        self._links.add(link)
+        self._strangers[link] = address
+        self._counts[address] += 1
+        task = self._loop.create_task(self._shake_hands(connection, address, link))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    def _refused(self, address: str) -> str:
+        """Which limit refuses one more connection of that address; "" for none."""
+        settings = self._settings
+        if not contains(settings.allow, address):
+            return "networks"
+        if len(self._links) >= settings.links:
+            return "links"
+        if self.strangers >= settings.strangers or self._counts.get(address, 0) >= settings.strangers_each:
+            return "strangers"
+        return ""
+
+    async def _shake_hands(self, connection: socket.socket, address: str, link: Link) -> None:
+        """TLS. Everything else is the link's business."""
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: link,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=self._settings.handshake,
+                ssl_shutdown_timeout=CLOSING_TIME,
+            )
+        except OSError as error:
+            log.debug("not-connected", listener="cluster", address=address, error=str(error))
+            self._drop(link, connection)
+        except asyncio.CancelledError:
+            self._drop(link, connection)
+            raise
+
+    def _drop(self, link: Link, connection: socket.socket) -> None:
+        link.abort()
+        connection.close()
+        self._lost(link)
+
+    def _known(self, link: Link) -> None:
+        address = self._strangers.pop(link, None)
+        if address is not None:
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
+
+    def _lost(self, link: Link) -> None:
+        self._known(link)
+        self._links.discard(link)
+
+    # --- the end
+
+    def end(self, names: Collection[str]) -> None:
+        """End all links from these nodes at once: they were revoked."""
+        for link in list(self._links):
+            if link.peer is not None and link.peer.name in names:
+                link.end(REVOKED)
+
+    def goodbye(self, reason: str) -> None:
+        """Take nothing new, on any link; each ends when what was begun has."""
+        self._stop_accepting()
+        for link in list(self._links):
+            link.goodbye(reason)
+
+    async def close(self) -> None:
+        """End everything now."""
+        self._stop_accepting()
+        tasks = list(self._handshakes)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for link in list(self._links):
+            link.abort()
+
+    def _stop_accepting(self) -> None:
+        for listening in self._sockets:
+            self._loop.remove_reader(listening.fileno())
+            listening.close()
+        self._sockets.clear()
+
+
+def open_port(
+    addresses: Sequence[str],
+    port: int,
+    node: Node,
+    service: Service,
+    context: ssl.SSLContext,
+    *,
+    wheel: Wheel,
+    settings: PortSettings,
+) -> ClusterPort:
+    """Take links at `port` (0: any free one, the same for all) of every address.
+
+    Raises OSError, naming address and port, and then nothing is open; ValueError when the context does not do.
+    """
+    check_context(context)
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listening = socket.create_server((address, port), family=family, backlog=BACKLOG)
+            listening.setblocking(False)
+            sockets.append(listening)
+            port = port or listening.getsockname()[1]
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise OSError(error.errno, f"cannot listen on {address} port {port}: {error.strerror}") from error
+    return ClusterPort(sockets, node, service, context, wheel=wheel, settings=settings)
