@@ -26,6 +26,7 @@ from rookery.wire.engine import Wants
 BEAT = 1.0  # seconds between PINGs
 SILENCE = 3  # beats without a word after which the peer is lost
 HELLO_BEATS = 5  # in which it must have introduced itself
+ADMIT_BEATS = 60  # after which a member is looked at again: its certificate may have ended
 CLOSING_BEATS = 10  # in which a peer must take what is left of a stream or connection that was closed
 TURN = 256 * 1024  # octets gathered for one write, and those unsent at which streams wait
 OVERDUE = 8 * 1024 * 1024  # unsent octets of a peer that makes us answer and does not read
@@ -186,7 +187,7 @@ class Link(asyncio.Protocol):
             self._soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        why = f"the connection was lost: {exc}" if exc else self._farewell or "the peer has ended it"
+        why = self._farewell or (f"the connection was lost: {exc}" if exc else "the peer has ended it")
         self._give_up(Refusal(Cause.UNAVAILABLE, why))
         self._gone = True
         self._wheel.forget(self)
@@ -208,6 +209,8 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
         elif self._silent >= SILENCE or (self._beat >= HELLO_BEATS and self._engine.peer is None):
             self._fail(f"silent for {SILENCE} s" if self._engine.peer else "no HELLO came")
+        elif self._beat % ADMIT_BEATS == 0 and not self._node.admit(self.peer):
+            self.end(Refusal(Cause.DENIED, f"{self.peer.name} is no longer admitted"))
         else:
             self._silent += 1
             self._cut_off()
@@ -301,7 +304,7 @@ class Link(asyncio.Protocol):
         if data:
             transport.write(data)
         if engine.wants is Wants.CLOSE:
-            self._give_up(Refusal(Cause.UNAVAILABLE, "the connection has come to its end"))
+            self._give_up(Refusal(Cause.UNAVAILABLE, self._farewell or "nothing was left to do"))
             self._closing = self._beat + CLOSING_BEATS
             transport.close()
         elif transport.get_write_buffer_size() > OVERDUE:
@@ -319,9 +322,8 @@ class Link(asyncio.Protocol):
         self._check()
 
     def _check(self) -> None:
-        refusal = self.refusal
-        if refusal is not None:
-            raise RookeryError(refusal.cause, refusal.what)
+        if self.refusal is not None:
+            raise RookeryError(self.refusal.cause, self.refusal.what)
 
     # --- beginnings and ends
 
@@ -348,10 +350,9 @@ class Link(asyncio.Protocol):
             self.reset(stream, GIVEN_UP)
 
     def _beat_on(self) -> None:
-        if self._gone:
-            return
-        self.due = float(int(self._wheel.now() / BEAT) + 1) * BEAT
-        self._wheel.watch(self)
+        if not self._gone:
+            self.due = float(int(self._wheel.now() / BEAT) + 1) * BEAT
+            self._wheel.watch(self)
 
     def _fail(self, why: str) -> None:
         """The peer is taken for dead: nothing is sent to it any more."""

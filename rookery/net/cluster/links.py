@@ -85,6 +85,11 @@ class Links:
             raise RookeryError(Cause.DENIED, f"{_text(address)} is {link.peer.name}, not {name}")
         return link
 
+    def use(self, context: ssl.SSLContext) -> None:
+        """For links that are dialled from now on: the certificate was renewed. Raises ValueError as the constructor."""
+        check_context(context)
+        self._context = context
+
     def named(self, name: str) -> Link | None:
         """A link to that node, if there is one."""
         return next((link for link in self._links.values() if link.usable and link.peer.name == name), None)

@@ -10,9 +10,11 @@ import pytest
 
 from rookery.base.errors import Cause, RookeryError
 from rookery.net.cluster.links import RESTING
+from rookery.net.cluster.member import Role
+from rookery.net.cluster.port import ClusterPort, open_port
 from rookery.net.stream import Peer
 from rookery.wire.cluster.values import Preface
-from tests.net.cluster.nodes import BACKEND, FRONTEND, Nodes, refused
+from tests.net.cluster.nodes import BACKEND, FRONTEND, LOOPBACK, Nodes, context, refused
 from tests.net.turns import until
 
 
@@ -63,11 +65,7 @@ async def test_after_a_failure_there_is_a_pause_and_then_another_attempt(nodes: 
     assert not links._rests
 
 
-async def listening_at(nodes: Nodes, address: Peer) -> object:
-    from rookery.net.cluster.member import Role
-    from rookery.net.cluster.port import open_port
-    from tests.net.cluster.nodes import LOOPBACK, context
-
+async def listening_at(nodes: Nodes, address: Peer) -> ClusterPort:
     tls = context(nodes.authority, "b1", Role.BACKEND, server=True)
     return open_port(
         [address.address], address.port, BACKEND, nodes.service(), tls, wheel=nodes.wheel, settings=LOOPBACK
@@ -134,10 +132,25 @@ async def test_what_never_says_hello_is_given_up(nodes: Nodes) -> None:
 
 
 async def test_what_is_remembered_of_failures_is_bounded(nodes: Nodes) -> None:
-    links = nodes.links(local="192.0.2.1")  # not ours: no attempt leaves the machine
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # nobody listens there afterwards, on any address of this machine
+    links = nodes.links()
     for number in range(RESTING + 10):
-        await refused(links, Peer("127.0.0.1", number + 1))
+        await refused(links, Peer(f"127.1.{number // 256}.{number % 256}", port))
     assert len(links._rests) == RESTING
+
+
+async def test_a_renewed_certificate_is_shown_from_then_on(nodes: Nodes) -> None:
+    links = nodes.links()
+    await links.to(nodes.port())
+    links.use(nodes.authority.context("f1", Role.FRONTEND, Role.MX_IN, server=False))
+    await links.to(nodes.port())
+    await until(lambda: all(port.named("f1") is not None for port in nodes.ports))
+    assert [set(link.peer.roles) for port in nodes.ports if (link := port.named("f1"))] == [
+        {Role.FRONTEND},
+        {Role.FRONTEND, Role.MX_IN},
+    ]
+    assert all(link.usable for link in links._links.values())
 
 
 async def test_contexts_that_would_let_anybody_in_are_not_taken(nodes: Nodes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rookery.base.errors import Cause
+from rookery.base.errors import Cause, Refusal
 from rookery.net.cluster.member import Role, permits
 from rookery.net.cluster.port import open_port
 from rookery.net.stream import Peer
@@ -90,6 +90,18 @@ async def test_who_is_not_admitted_is_told_so(nodes: Nodes) -> None:
     assert (error.cause, error.what) == (Cause.DENIED, "f1 is not admitted")
     error = await refused(nodes.links(replace(FRONTEND, admit=lambda member: False)), nodes.port())
     assert (error.cause, error.what) == (Cause.DENIED, "b1 is not admitted")
+
+
+async def test_a_link_does_not_outlive_its_admission(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rookery.net.cluster.link.ADMIT_BEATS", 2)
+    ended_certificates: set[str] = set()
+    link = await nodes.links().to(nodes.port(replace(BACKEND, admit=lambda who: who.name not in ended_certificates)))
+    await nodes.beat(2)
+    assert link.usable
+    ended_certificates.add("f1")
+    await nodes.beat(2)
+    await until(lambda: link.closed and not len(nodes.ports[0]))
+    assert link.refusal == Refusal(Cause.UNAVAILABLE, "f1 is no longer admitted")
 
 
 async def test_strangers_are_few_and_make_room_when_they_have_said_hello(nodes: Nodes) -> None:
