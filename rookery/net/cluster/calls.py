@@ -10,7 +10,7 @@ from rookery.wire.cluster.engine import Engine
 from rookery.wire.cluster.events import Answered, Called, GivenUp, Refused
 
 GIVEN_UP = Refusal(Cause.UNAVAILABLE, "given up")
-FAILED = Refusal(Cause.UNAVAILABLE, "the call failed")
+FAILED = Refusal(Cause.UNAVAILABLE, "serving it failed")
 
 log = logger("cluster")
 

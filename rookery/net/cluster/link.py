@@ -6,15 +6,15 @@ what a stream may have unread is its window. What waits to be sent waits in its 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.log import logger
-from rookery.net.cluster.calls import GIVEN_UP, Calls
+from rookery.net.cluster.calls import FAILED, GIVEN_UP, Calls
 from rookery.net.cluster.member import Member
-from rookery.net.cluster.node import Node, Service
+from rookery.net.cluster.node import Node, Service, nothing
 from rookery.net.cluster.stream import LinkStream
 from rookery.net.stream import Peer, TlsFacts
 from rookery.net.wheel import NOT_LISTED, Wheel
@@ -23,8 +23,7 @@ from rookery.wire.cluster.engine import Engine
 from rookery.wire.cluster.values import Preface, Referral, Signal
 from rookery.wire.engine import Wants
 
-BEAT = 1.0  # seconds between PINGs
-SILENCE = 3  # beats without a word after which the peer is lost
+SILENCE = 3  # beats (of a second, with a PING each) without a word after which the peer is lost
 HELLO_BEATS = 5  # in which it must have introduced itself
 ADMIT_BEATS = 60  # after which a member is looked at again: its certificate may have ended
 CLOSING_BEATS = 10  # in which a peer must take what is left of a stream or connection that was closed
@@ -33,10 +32,6 @@ OVERDUE = 8 * 1024 * 1024  # unsent octets of a peer that makes us answer and do
 
 
 log = logger("cluster")
-
-
-def nothing(link: "Link") -> None:
-    """The default of the callbacks."""
 
 
 class Link(asyncio.Protocol):
@@ -158,8 +153,7 @@ class Link(asyncio.Protocol):
         self.local = _name(transport.get_extra_info("sockname"))
         self._beat_on()
         tls = transport.get_extra_info("ssl_object")
-        cipher = tls.cipher()
-        self.tls = TlsFacts(tls.version() or "", cipher[0] if cipher else "")
+        self.tls = TlsFacts(tls.version() or "", (tls.cipher() or ("",))[0])
         try:
             self.peer = self._node.member_of(tls.getpeercert(binary_form=True) or b"")
             if not self._node.admit(self.peer):
@@ -174,8 +168,7 @@ class Link(asyncio.Protocol):
         self._silent = 0
         if self.refusal is not None:
             return
-        events: Sequence[Any] = self._engine.receive(data)  # each handler below knows its own
-        for event in events:
+        for event in cast(list[Any], self._engine.receive(data)):  # each handler below knows its own
             if self.refusal is not None:
                 break  # an event before it ended the link
             of_stream = _OF_STREAM.get(type(event))
@@ -267,10 +260,19 @@ class Link(asyncio.Protocol):
         preface = event.preface
         tls = TlsFacts(preface.tls.version, preface.tls.cipher, preface.tls.server_name) if preface.tls else None
         stream = self._stream(event.stream, preface, Peer(*preface.client), Peer(*preface.local), tls)
+        self._loop.call_soon(self._serve, preface, stream)
+
+    def _serve(self, preface: Preface, stream: LinkStream) -> None:
+        """A call of the loop's own, so that what fails here is one stream."""
+        if stream.gone:
+            return
         try:
             self._service.opened(self, preface, stream)
         except RookeryError as error:
             stream.reset(error.refusal)
+        except BaseException:
+            stream.reset(FAILED)
+            raise
 
     def _hear_ended(self, stream: LinkStream, event: ev.Ended) -> None:
         stream.ended()
@@ -300,8 +302,7 @@ class Link(asyncio.Protocol):
         engine, transport = self._engine, self._transport
         if transport is None or transport.is_closing():
             return
-        data = engine.outgoing()
-        if data:
+        if data := engine.outgoing():
             transport.write(data)
         if engine.wants is Wants.CLOSE:
             self._give_up(Refusal(Cause.UNAVAILABLE, self._farewell or "nothing was left to do"))
@@ -351,7 +352,7 @@ class Link(asyncio.Protocol):
 
     def _beat_on(self) -> None:
         if not self._gone:
-            self.due = float(int(self._wheel.now() / BEAT) + 1) * BEAT
+            self.due = float(int(self._wheel.now()) + 1)
             self._wheel.watch(self)
 
     def _fail(self, why: str) -> None:
@@ -384,14 +385,14 @@ _OF_STREAM: dict[type[Any], Callable[[Link, LinkStream, Any], None]] = {
     ev.Reset: lambda link, stream, event: link._forget(stream, event.refusal, unread=False),
     ev.Referred: lambda link, stream, event: link._forget(stream, None, event.referral),
 }
-_HEAR: dict[type[Any], Callable[[Link, Any], None]] = {
+_HEAR: dict[type[Any], Callable[[Link, Any], object]] = {
     ev.Greeted: Link._hear_greeting,
     ev.Opened: Link._hear_opened,
     ev.Called: lambda link, event: link._calls.called(event),
     ev.GivenUp: lambda link, event: link._calls.given_up(event),
     ev.Answered: lambda link, event: link._calls.answered(event),
     ev.Refused: lambda link, event: link._calls.refused(event),
-    ev.Signalled: lambda link, event: link._service.signalled(link, event.signal),
+    ev.Signalled: lambda link, event: link._loop.call_soon(link._service.signalled, link, event.signal),
     ev.Ponged: lambda link, event: None,  # that something came is all that counts
     ev.Farewell: Link._hear_farewell,
     ev.Broken: Link._hear_broken,

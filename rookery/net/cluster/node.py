@@ -51,6 +51,10 @@ def no_signals(link: "Link", signal: Signal) -> None:
     """The default of `signalled`."""
 
 
+def nothing(link: "Link") -> None:
+    """The default of what is called when a link is greeted and lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What peers may have of us; `link.peer` says who asks, and each decides whether that one may.

@@ -105,6 +105,26 @@ async def test_a_stream_that_is_refused_says_why(nodes: Nodes) -> None:
     assert not far.closed
 
 
+async def test_a_service_that_fails_costs_one_stream(nodes: Nodes) -> None:
+    def fail(link: Link, *arguments: object) -> None:
+        raise KeyError("a bug")
+
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+    near = await nodes.links(service=Service(fail, signalled=fail)).to(nodes.port())
+    await until(lambda: nodes.ports[0].named("f1") is not None)
+    far = nodes.ports[0].named("f1")
+    assert far is not None
+    stream = await far.open(PREFACE)
+    far.signal(Signal("ban"))
+    assert await stream.read() == b""
+    assert stream.refusal == Refusal(Cause.UNAVAILABLE, "serving it failed")
+    await until(lambda: len(failures) == 2)
+    assert {type(failure["exception"]) for failure in failures} == {KeyError}
+    assert near.usable
+    assert near.idle
+
+
 async def test_calls_are_answered_whatever_the_order_and_refused_by_name(nodes: Nodes) -> None:
     near, far = await backend_link(nodes)
     calls = [near.call(b"%d" % number, 20) for number in range(300)]
@@ -113,7 +133,7 @@ async def test_calls_are_answered_whatever_the_order_and_refused_by_name(nodes: 
     assert (error.cause, error.what) == (Cause.UNSUPPORTED, "no calls here")
     with captured() as events:
         error = await failing(near, b"bug")
-    assert (error.cause, error.what) == (Cause.UNAVAILABLE, "the call failed")
+    assert (error.cause, error.what) == (Cause.UNAVAILABLE, "serving it failed")
     assert ("cluster", "call-failed") in [event[:2] for event in events]
     assert near.idle
 

@@ -67,10 +67,22 @@ async def test_endless_opens_are_refused(nodes: Nodes) -> None:
 async def test_what_was_sent_on_streams_that_are_reset_is_not_kept(nodes: Nodes) -> None:
     raw = await Raw.dial(nodes, nodes.port())
     for number in range(1, 101, 2):
-        raw.say(frame(Kind.OPEN, number, OPEN) + frame(Kind.DATA, number, BLOCK) + frame(Kind.RESET, number, RESET))
-    await until(lambda: len(nodes.opened) == 50 and nodes.opened[-1][2].gone)
+        stream = await raw.open(nodes, number)
+        raw.say(frame(Kind.DATA, number, BLOCK) + frame(Kind.RESET, number, RESET))
+        await until(lambda stream=stream: stream.gone)  # type: ignore[misc]
     assert not sum(len(stream._data) for _, _, stream in nodes.opened)
     assert nodes.opened[0][0].idle
+    raw.close()
+
+
+async def test_streams_that_are_reset_at_once_are_nobodys(nodes: Nodes) -> None:
+    raw = await Raw.dial(nodes, nodes.port())
+    at_once = b"".join(frame(Kind.OPEN, n, OPEN) + frame(Kind.RESET, n, RESET) for n in range(1, 1001, 2))
+    raw.say(at_once + frame(Kind.PING, 0, b"12345678"))
+    while b"12345678" not in await raw.reader.read(65536):
+        pass
+    assert len(nodes.opened) < 100, "but for those that were cut apart on their way"
+    assert all(stream.gone for _, _, stream in nodes.opened)
     raw.close()
 
 
