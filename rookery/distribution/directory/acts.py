@@ -4,6 +4,7 @@ from rookery.distribution.directory import rules_accounts as accounts
 from rookery.distribution.directory import rules_credentials as credentials
 from rookery.distribution.directory import rules_domains as domains
 from rookery.distribution.directory import rules_expansions as expansions
+from rookery.distribution.directory import rules_members as members
 from rookery.distribution.directory import rules_pools as pools
 from rookery.distribution.directory.rules import each
 from rookery.storage.group_commit import Rule
@@ -39,3 +40,12 @@ REGISTER_POOL = Rule("register-pool", each(pools.register_pool))
 PROMOTE_STORE = Rule("promote-store", each(pools.promote_store))
 REPORT_FREE = Rule("report-free", each(pools.report_free))
 ASSIGN_DOMAIN = Rule("assign-domain", each(pools.assign_domain))
+
+FOUND_CLUSTER = Rule("found-cluster", each(members.found_cluster))
+ADD_AUTHORITY = Rule("add-authority", each(members.add_authority))
+DROP_AUTHORITIES = Rule("drop-authorities", each(members.drop_authorities))
+INVITE = Rule("invite", each(members.invite))
+REDEEM = Rule("redeem", each(members.redeem))
+RENEW = Rule("renew-certificate", each(members.renew))
+REVOKE_MEMBER = Rule("revoke-member", each(members.revoke_member))
+FORGET_MEMBER = Rule("forget-member", each(members.forget_member))

@@ -201,7 +201,7 @@ class Directory:
         view._memory, view._reading = memory, memory.reading
         return view
 
-    def _read(self, read: Callable[[Reader], T]) -> T:
+    def read(self, read: Callable[[Reader], T]) -> T:  # of a server: within `aside`, or the event loop waits
         with self._reading() as reader:
             return read(reader)
 
@@ -240,7 +240,7 @@ class Directory:
             canonical = canonical_domain(name)
         except RookeryError:
             return None
-        return self._read(lambda reader: reads.domain(reader, canonical))
+        return self.read(lambda reader: reads.domain(reader, canonical))
 
     def is_local(self, name: str) -> bool:
         """Whether `name` (canonical) is a domain of ours."""
@@ -248,7 +248,7 @@ class Directory:
 
     def domains(self) -> Iterator[Domain]:
         after = ""
-        while page := self._read(lambda reader, after=after: reads.domains(reader, after, PAGE)):  # type: ignore[misc]
+        while page := self.read(lambda reader, after=after: reads.domains(reader, after, PAGE)):  # type: ignore[misc]
             yield from page
             after = page[-1].name
 
@@ -267,7 +267,7 @@ class Directory:
         for number in self._numbers(domain):
             after = ""
             while True:
-                page = self._read(lambda reader, number=number, after=after: read(reader, number, after, PAGE))  # type: ignore[misc]
+                page = self.read(lambda reader, number=number, after=after: read(reader, number, after, PAGE))  # type: ignore[misc]
                 if not page:
                     break
                 yield from page
@@ -306,8 +306,8 @@ class Directory:
 
     def count_accounts(self, domain: str | None = None) -> int:
         if domain is None:
-            return self._read(reads.count_accounts)
-        return sum(self._read(lambda reader, n=n: reads.count_accounts(reader, n)) for n in self._numbers(domain))  # type: ignore[misc]
+            return self.read(reads.count_accounts)
+        return sum(self.read(lambda reader, n=n: reads.count_accounts(reader, n)) for n in self._numbers(domain))  # type: ignore[misc]
 
     def credentials(self, account: AccountId) -> Credentials | None:
         return self._memory.credentials(account)
@@ -318,10 +318,10 @@ class Directory:
         if pools and not self.here:
             return []
         pool = 0 if not pools or pools[0].id == self.here else self.here
-        return self._read(lambda reader: reads.expired(reader, pool, now, limit))
+        return self.read(lambda reader: reads.expired(reader, pool, now, limit))
 
     def last_login(self, account: AccountId) -> LastLogin | None:
-        return self._logins.get(account) or self._read(lambda reader: reads.last_login(reader, account))
+        return self._logins.get(account) or self.read(lambda reader: reads.last_login(reader, account))
 
     def record_login(self, account: AccountId, protocol: str, address: str, at: int | None = None) -> None:
         """Kept in memory for at most a second, then written with all others."""
@@ -337,11 +337,11 @@ class Directory:
 
     def pools(self) -> list[Pool]:
         """As they are now, with what is free in them; the first one has the accounts that were never given a pool."""
-        return self._read(reads.pools)
+        return self.read(reads.pools)
 
     def accounts_of_pools(self) -> Counter[int]:
         """How many accounts each has, by its number."""
-        return self._read(reads.accounts_of_pools)
+        return self.read(reads.accounts_of_pools)
 
     def pool_of(self, record: AccountRecord) -> Pool | None:
         """None while no pool is known at all."""
@@ -369,7 +369,7 @@ class Directory:
         entry = self._entry_of(address)
         if entry is None or entry.kind is not kind:
             return None
-        return self._read(lambda reader: read(reader, entry.object))
+        return self.read(lambda reader: read(reader, entry.object))
 
     def aliases(self, domain: str | None = None) -> Iterator[Alias]:
         return self._pages(domain, reads.aliases, lambda alias: alias.address.rpartition("@")[0])
@@ -388,13 +388,13 @@ class Directory:
         return known(self._memory, self.default_domain, address)
 
     def _keepers(self, number: int | None) -> list[AccountRecord]:
-        return self._read(lambda reader: reads.keepers(reader, number))
+        return self.read(lambda reader: reads.keepers(reader, number))
 
     # --- the change log ---
 
     def last_change(self) -> int:
-        return self._read(reads.last_change)
+        return self.read(reads.last_change)
 
     def changes(self, after: int, limit: int = PAGE) -> list[Change]:
         """Rows of the change log after number `after`, oldest first."""
-        return self._read(lambda reader: list(reads.changes(reader, after, limit)))
+        return self.read(lambda reader: list(reads.changes(reader, after, limit)))

@@ -56,7 +56,7 @@ def _add(reader: Reader, stale: Stale, changes: Iterable[Change]) -> None:
             stale.absent |= change.verb is Verb.CREATED
             if change.verb is Verb.DESTROYED:
                 stale.purged.add(account)
-        else:
+        elif change.kind not in (Kind.MEMBER, Kind.AUTHORITY):  # of those nothing is remembered
             address = parse_address(change.object)
             number = reads.domain_number(reader, address.domain)
             if number is not None:

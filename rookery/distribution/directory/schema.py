@@ -114,3 +114,41 @@ POOLS = (
 
 # Of the pool's store; see storage/promotion.py.
 GENERATIONS = ("ALTER TABLE pool ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",)
+
+# Who belongs to the cluster. Every certificate has its row before it exists; one without a row was given after the copy
+# was made from which this directory was restored. Roles are words with spaces between. The cluster's id is in `site`.
+MEMBERS = (
+    """CREATE TABLE authority (
+        number INTEGER PRIMARY KEY,
+        authority BLOB NOT NULL UNIQUE,
+        certificate BLOB NOT NULL,
+        cross_certificate BLOB NOT NULL,
+        created INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE member (
+        name TEXT PRIMARY KEY,
+        roles TEXT NOT NULL,
+        joined INTEGER NOT NULL,
+        revoked INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE join_token (
+        name TEXT PRIMARY KEY,
+        token BLOB NOT NULL UNIQUE,
+        hash BLOB NOT NULL,
+        roles TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        used_by BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE certificate (
+        serial BLOB PRIMARY KEY,
+        name TEXT NOT NULL,
+        authority BLOB NOT NULL,
+        key_id BLOB NOT NULL,
+        ends INTEGER NOT NULL,
+        revoked INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX certificate_name ON certificate (name)",
+    "CREATE INDEX certificate_ends ON certificate (ends)",
+    "CREATE INDEX certificate_revoked ON certificate (serial) WHERE revoked > 0",
+)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from rookery.base.ids import AccountId
+from rookery.base.members import Role, roles_of
 
 
 class Kind(Enum):
@@ -20,6 +21,8 @@ class Kind(Enum):
     GROUP = 4
     CREDENTIAL = 5
     NAME = 6
+    MEMBER = 7  # with its join token and its certificates
+    AUTHORITY = 8
 
 
 class Verb(Enum):
@@ -113,7 +116,7 @@ class LastLogin(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One row of the directory's change log. `object` is an id in hexadecimal, or the address of a NAME."""
+    """One row of the directory's change log. `object` is an id in hexadecimal, an address, or a node's name."""
 
     number: int
     kind: Kind
@@ -166,6 +169,53 @@ class Pool(msgspec.Struct, frozen=True):
     def lmtp_addresses(self) -> tuple[str, ...]:
         """Where deliveries are sent."""
         return (self.lmtp,) if self.lmtp else tuple(one.lmtp for one in self.backends if one.lmtp)
+
+
+# --- members of the cluster ----------------------------------------------------------------------------------------
+
+
+class AuthorityRecord(msgspec.Struct, frozen=True):
+    """An authority that is trusted; the newest one signs. `id`: SHA-256 of its public key. Certificates are DER;
+    `cross`: what the one before signed of it, b"" for the first."""
+
+    id: bytes
+    certificate: bytes
+    cross: bytes
+    created: int
+
+
+class MemberRecord(msgspec.Struct, frozen=True):
+    """A node that has joined. `words`: its roles as written, those too that this release does not know. `revoked`:
+    when, 0 for never. `ends`: of its last certificate, 0 when that is forgotten."""
+
+    name: str
+    words: tuple[str, ...]
+    joined: int
+    revoked: int
+    ends: int
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        return roles_of(self.words)
+
+
+class Invitation(msgspec.Struct, frozen=True):
+    """A node that may join with its token, until `expires`. Of the token only hashes are kept."""
+
+    name: str
+    roles: frozenset[Role]
+    token: bytes
+    created: int
+    expires: int
+    used: bool
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """Who is a member no more, and which certificates count no more, as of change `number` of the directory."""
+
+    number: int
+    names: frozenset[str]
+    serials: frozenset[bytes]
 
 
 # --- passwords as they are handed in ------------------------------------------------------------------------------
