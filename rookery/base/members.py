@@ -1,12 +1,12 @@
 """Members of a cluster: what a node may do there, and who presents a certificate of its own."""
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
 
-class Role(Enum):
+class Role(StrEnum):
     """What a node does; a certificate states it, and the cluster port refuses what a role may not do."""
 
     FRONTEND = "frontend"

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,9 +67,9 @@ def _hash(secret: bytes) -> bytes:
 
 
 @pytest.fixture
-async def office(directory: Directory) -> AsyncIterator[Office]:
+async def office(directory: Directory) -> Office:
     await found(directory)
-    yield Office(directory)
+    return Office(directory)
 
 
 async def found(directory: Directory) -> None:

@@ -1,0 +1,33 @@
+"""Who is a member no more, as a node knows it, wherever it heard so.
+
+A directory node reads the list from the directory (`Members.revoked`), others are told by one. The list may arrive
+twice and in any order: the newest counts. While nobody can be asked, the last one holds.
+"""
+
+from rookery.base.members import Member
+from rookery.distribution.directory.values import Revoked
+
+
+class Admission:
+    """Asked at each handshake, and of every open link when `take` says that somebody was revoked."""
+
+    __slots__ = ("_revoked",)
+
+    def __init__(self) -> None:
+        self._revoked = Revoked(0, frozenset(), frozenset())
+
+    @property
+    def number(self) -> int:
+        """Of the list that is known; a node that comes back asks for a newer one."""
+        return self._revoked.number
+
+    def take(self, revoked: Revoked) -> bool:
+        """Whether it may have ended a link."""
+        known = self._revoked
+        if revoked.number < known.number:
+            return False
+        self._revoked = revoked
+        return not (revoked.names <= known.names and revoked.serials <= known.serials)
+
+    def admits(self, member: Member) -> bool:
+        return member.name not in self._revoked.names and member.serial not in self._revoked.serials
