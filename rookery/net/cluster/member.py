@@ -1,21 +1,10 @@
 """Who is at the other end of a link, as its certificate says, and what its roles let it ask of us."""
 
 from collections.abc import Collection, Iterable, Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
-
-class Role(StrEnum):
-    """What a node is for; its certificate states them."""
-
-    FRONTEND = "frontend"
-    BACKEND = "backend"
-    DIRECTORY = "directory"
-    MX_IN = "mx-in"
-    MX_OUT = "mx-out"
-    AUTHORITY = "authority"
-    ADMIN = "admin"
+from rookery.base.members import Role
 
 
 class Member(Protocol):
