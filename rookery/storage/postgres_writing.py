@@ -129,6 +129,7 @@ class Writing:
             # Anything else (the session is ended, the client lost count) may come after the commit was done.
             if error.diag.severity_nonlocalized == "ERROR" and not connection.closed:
                 roll_back(connection)
+                close(connection)  # it takes for prepared what the server, after the error, did not prepare
                 raise translated(error) from error
             close(connection)
             self.forget()

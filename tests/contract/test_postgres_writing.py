@@ -1,11 +1,13 @@
 """Connections are kept for the next transaction: none with something left on it, none of an old name."""
 
+import contextlib
+
 import psycopg
 import pytest
 
 from rookery.base.errors import Cause
 from rookery.storage import postgres_writing
-from rookery.storage.engine import EngineFailed
+from rookery.storage.engine import EngineFailed, KeyExists
 from rookery.storage.migrations import Migration
 from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.postgres_dial import Connection, Dial
@@ -46,6 +48,12 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
     return made
 
 
+def _add(database: PostgresDatabase, item: int) -> None:
+    """In the message of its commit."""
+    with database.write() as tx:
+        tx.insert_later("item", ("item",), [(item,)])
+
+
 @pytest.mark.parametrize("note", ["\ud800", "\0"])
 def test_the_next_transaction_does_not_commit_what_another_has_left(database: PostgresDatabase, note: str) -> None:
     """The last words of a transaction, which are sent with its commit, cannot be said."""
@@ -56,6 +64,18 @@ def test_the_next_transaction_does_not_commit_what_another_has_left(database: Po
         tx.insert_many("item", ("item",), [(2,)])
     with database.read() as reader:
         assert reader.rows("SELECT item FROM item ORDER BY item") == [(0,), (2,)]
+
+
+def test_a_commit_that_was_not_reached_takes_nothing_from_the_next(database: PostgresDatabase) -> None:
+    """What is said often is prepared at the server, which does not hear of it in a message after what failed."""
+    for before in range(8):
+        database.reopen()
+        for item in [0, *range(100 * before + 1, 101 * before + 1), 0]:
+            with contextlib.nullcontext() if item else pytest.raises(KeyExists):
+                _add(database, item)
+        _add(database, 100 * before + 99)
+    with database.read() as reader:
+        assert reader.row("SELECT count(*) FROM item") == (1 + sum(range(8)) + 8,)
 
 
 def test_what_the_server_refuses_is_not_asked_again(
