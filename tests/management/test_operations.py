@@ -19,7 +19,7 @@ from rookery.management.operations.accounts import (
     show_account,
 )
 from rookery.management.operations.domains import add_domain
-from rookery.management.operations.status import Health, all_healthy, status
+from rookery.management.operations.status import Health, all_healthy, health, status
 from rookery.management.parts import Parts
 from rookery.management.site import make_folders, open_site, write_config
 
@@ -136,6 +136,16 @@ async def test_stopping_right_after_a_login_waits_for_the_new_hash(tmp_path: Pat
     await opened.close()
     assert have is not None
     assert [row.data.startswith("{ARGON2ID}") for row in have.rows] == [True]
+
+
+async def test_what_fails_for_one_reason_is_one_problem(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*arguments: object) -> None:
+        raise RookeryError(Cause.UNAVAILABLE, "away")
+
+    assert (await health(parts)).problems == []
+    monkeypatch.setattr(parts.store, "exclusive", away)
+    monkeypatch.setattr(type(parts.directory), "find", away)
+    assert (await health(parts)).problems == ["the store does not commit, the directory cannot be read: away"]
 
 
 def test_health_of_several() -> None:

@@ -1,6 +1,6 @@
 """How a node is: figures for people (`status`), and yes or no for machines (`health`, /healthz)."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -102,35 +102,43 @@ async def hosted_here(parts: "Parts") -> int:
 
 @operation("health", running=True)
 async def health(parts: "Parts") -> Health:
-    """Whether the loop turns, store and spool commit, the pool knows that this backend lives (each within WRITE_TIME),
-    and the directory can be read; warns of the certificate's end."""
+    """Whether the loop turns, store and spool commit, the pool knows that this backend lives, and the directory can be
+    read, each within WRITE_TIME; warns of the certificate's end."""
     import asyncio  # here, because the command line imports this file too and should be quick
 
     found = await asyncio.gather(
         _within("the store does not commit", parts.store.exclusive(_nothing)),
         _within("the spool does not commit", parts.spool.writer.exclusive(_nothing)),
         _within("its pool does not know that it lives", parts.placement.fresh()),
+        _within("the directory cannot be read", parts.directory.find(lambda directory: directory.last_change())),
     )
-    problems = [problem for problem in found if problem]
+    problems = _by_reason(one for one in found if one is not None)
     if parts.store.upkeep.full:
         problems.append("the disk of the store is full")
-    await parts.directory.find(lambda directory: directory.last_change())
     tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
     return Health(not problems, problems, [str(problem) for problem in tls], parts.placement.draining)
 
 
-async def _within(problem: str, work: Awaitable[None]) -> str:
-    """The problem, if the work is not done in time; else nothing."""
+async def _within(problem: str, work: Awaitable[object]) -> tuple[str, str] | None:
+    """The problem and its reason, if the work is not done in time; else nothing."""
     import asyncio
 
     try:
         async with asyncio.timeout(WRITE_TIME):
             await work
     except TimeoutError:
-        return problem
+        return problem, f"no answer within {WRITE_TIME} s"
     except RookeryError as error:
-        return f"{problem}: {error.what or error.cause.value}"
-    return ""
+        return problem, error.what or error.cause.value
+    return None
+
+
+def _by_reason(found: Iterable[tuple[str, str]]) -> list[str]:
+    """What fails for the same reason, as all does when a database is away, is one problem."""
+    failing: dict[str, list[str]] = {}
+    for problem, reason in found:
+        failing.setdefault(reason, []).append(problem)
+    return [f"{', '.join(problems)}: {reason}" for reason, problems in failing.items()]
 
 
 def all_healthy(found: Mapping[str, Health]) -> Health:
