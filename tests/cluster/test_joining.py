@@ -131,6 +131,14 @@ async def test_a_certificate_is_renewed_at_half_its_life_and_taken_up_at_once(wo
     assert now.key.public_key() != old.key.public_key()
 
 
+async def test_an_ended_certificate_is_not_renewed_over_an_old_link(world: World, clock: ManualClock) -> None:
+    await world.add("b1")
+    clock.advance(LIFETIME + SKEW - 1)
+    await world.renew("b1")
+    clock.advance(LIFETIME + SKEW)
+    assert "come back with its key" in await refused(Cause.DENIED, world.renew("b1"))
+
+
 async def test_a_renewed_certificate_of_somebody_else_is_not_taken(world: World) -> None:
     await world.add("b1")
     await world.add("b2")

@@ -165,6 +165,7 @@ async def test_a_revoked_node_is_out(office: Office, clock: ManualClock) -> None
     assert revoked.number > before.number
     assert "node add n" in await refused(Cause.DENIED, office.renew("n", old))
     await refused(Cause.DENIED, office.renew("n"))  # by its key
+    await refused(Cause.DENIED, office.renew("n", b"x" * 16))  # a number that this directory does not know
     token = b"token of n " + b"s".hex().encode()
     await refused(Cause.DENIED, office.redeem(token))
     await office.renew("other", key=THEIRS)

@@ -10,12 +10,14 @@ from typing import TypeVar
 
 from rookery.base.config.kinds import NAME
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import logger
 from rookery.base.members import Member, Role
 from rookery.distribution.cluster import authority as au
 from rookery.distribution.cluster import messages, tokens
 from rookery.distribution.cluster.certificates import (
     CLUSTER_SIZE,
     SERIAL_SIZE,
+    SKEW,
     der,
     key_id,
     make_request,
@@ -33,6 +35,8 @@ from rookery.distribution.directory.values import AuthorityRecord, MemberRecord
 from rookery.storage.group_commit import Rule
 
 A = TypeVar("A")
+
+log = logger("cluster")
 
 
 class Registrar:
@@ -65,6 +69,7 @@ class Registrar:
         await self._directory.act(
             acts.FOUND_CLUSTER, rm.FoundCluster(made.cluster, _record_of(made, self._now()), self._now())
         )
+        log.info("cluster-founded", cluster=made.cluster)
         return made.cluster
 
     def _first(self) -> au.Authority:
@@ -83,11 +88,15 @@ class Registrar:
             former = await self._signer()
             rm.need_room_for_authority(await self._members.authorities())
             await asyncio.to_thread(self._files.write_authority, former.successor(self._now()))
-            await self._signer()
+            signer = await self._signer()
+        log.info("authority-changed", former=former.id.hex()[:16], authority=signer.id.hex()[:16])
 
     async def retire(self) -> int:
         """Drop authorities whose last certificate has ended; returns how many. To be tried now and then."""
-        return await self._directory.act(acts.DROP_AUTHORITIES, rm.DropAuthorities(self._now()))
+        dropped = await self._directory.act(acts.DROP_AUTHORITIES, rm.DropAuthorities(self._now()))
+        if dropped:
+            log.info("authorities-dropped", count=dropped)
+        return dropped
 
     def _now(self) -> int:
         return self._directory.now()
@@ -159,7 +168,12 @@ class Registrar:
         return await self._issue(request, lambda made, now: (acts.REDEEM, rm.Redeem(token, hash, made, now)))
 
     async def renew(self, holder: Member, request: bytes) -> Issued:
-        """For a node that has shown its certificate, and who it says that it is. Raises DENIED for a revoked one."""
+        """For a node that has shown its certificate, on a link that may be older than that. Raises DENIED for one that
+        is revoked, and for a certificate that has ended since."""
+        if holder.ends + SKEW <= self._now():
+            raise RookeryError(
+                Cause.DENIED, f"the certificate of {holder.name} has ended; it is to come back with its key"
+            )
         return await self._renew(holder.name, holder.serial, request)
 
     async def come_back(self, name: str, request: bytes) -> Issued:
@@ -182,6 +196,9 @@ class Registrar:
             rule, argument = act(rm.NewCertificate(serial, signer.id, key_id(key), now + self._lifetime), now)
             member = await self._directory.act(rule, argument)
         certificate = signer.issue(key, member.name, member.words, serial, now, self._lifetime)
+        log.info(
+            "certificate-issued", node=member.name, roles=" ".join(member.words), serial=serial.hex(), rule=rule.name
+        )
         return Issued(certificate, signer.chain, await self.bundle())
 
     async def enrol_here(self, name: str, roles: Collection[Role]) -> None:
