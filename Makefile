@@ -24,7 +24,7 @@ run: setup
 	@$(BIN)/rookery demo demo
 
 cluster: setup
-	@$(BIN)/rookery cluster cluster
+	@$(BIN)/rookery cluster try cluster
 
 test: setup
 	@tests/debian-packages

@@ -14,6 +14,7 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import RandomBytes, system_random
 from rookery.base.log import logger
+from rookery.base.members import Role
 from rookery.distribution.auth.abuse import Budgets, network_of
 from rookery.distribution.auth.authenticator import Authenticator
 from rookery.distribution.directory.directory import Directory
@@ -37,6 +38,7 @@ from rookery.distribution.service.calls import (
     encode,
     refused,
 )
+from rookery.net.cluster.member import permits
 
 BURST = 2_000  # questions of one node at once
 REFILL = 0.0005  # seconds for one more: 2,000 a second
@@ -59,19 +61,18 @@ class Caller(Protocol):
     def name(self) -> str: ...
 
     @property
-    def roles(self) -> Collection[str]: ...
+    def roles(self) -> Collection[Role]: ...
 
 
 Locate = Callable[[AccountRecord], Awaitable[Host]]
 Announce = Callable[[Host, Expect], Awaitable[bytes]]
 
-_LOGIN = frozenset({"frontend"})
-_ASKERS: dict[type[Question], frozenset[str]] = {
-    Begin: _LOGIN,
-    Step: _LOGIN,
-    Cancel: _LOGIN,
-    Again: _LOGIN,
-    Recipient: frozenset({"frontend", "mx-in", "mx-internal"}),
+_CALLS: dict[type[Question], str] = {
+    Begin: "authenticate",
+    Step: "authenticate",
+    Cancel: "authenticate",
+    Again: "authenticate",
+    Recipient: "recipient",
 }
 
 
@@ -122,7 +123,7 @@ class DirectoryService:
             return encode(refused(error.refusal))
 
     async def _answered(self, caller: Caller, question: Question) -> Answer:
-        if not _ASKERS.get(type(question), frozenset()) & set(caller.roles):
+        if not permits(caller.roles, _CALLS.get(type(question), "")):
             log.warning("not-permitted", node=caller.name, question=type(question).__name__)
             raise RookeryError(Cause.DENIED, "the certificate of this node has no role that may ask so")
         if not self._budgets.room(caller.name):

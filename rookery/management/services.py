@@ -4,13 +4,14 @@ import ssl
 from functools import partial
 
 from rookery.access.fullness import Fullness
-from rookery.access.imap.serve import serve_imap
+from rookery.access.imap.serve import enter_imap, serve_imap
 from rookery.access.imap.serve import services as imap_services
 from rookery.access.imap.settings import ImapSettings
 from rookery.access.lmtp import serve_lmtp
 from rookery.access.smtp import serve_mx
 from rookery.access.submission import serve_submission
 from rookery.base.config import Config
+from rookery.distribution.directory.values import AccountRecord
 from rookery.management.mailing import delivery_settings, smtp_settings
 from rookery.management.parts import Parts
 from rookery.net.listener import Serve, contains
@@ -60,6 +61,7 @@ class Services:
             clock=parts.clock,
             hosts=parts.hosts,
         )
+        self._imap = imap
         self._siblings = partial(lmtp, settings=delivery_settings(config), trusted=True)
         self._serve = {
             "smtp": partial(mail, tls=tls),
@@ -72,6 +74,10 @@ class Services:
 
     async def serve(self, name: str, stream: Stream) -> None:
         await self._serve[name](stream)
+
+    async def enter_imap(self, stream: Stream, record: AccountRecord, session: str, tag: bytes) -> None:
+        """A session whose login a frontend has seen to. Raises RookeryError when it cannot be served here."""
+        await enter_imap(stream, record, session, tag, shared=self._imap)
 
     async def serve_sibling(self, stream: Stream) -> None:
         """A delivery from another backend's queue."""

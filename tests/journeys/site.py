@@ -29,6 +29,8 @@ STANDARD_PORTS = {
     "imap": 143,
     "imaps": 993,
     "http": 9464,
+    "cluster": 7143,
+    "join": 7144,
 }
 READY_TIME = 30.0  # seconds to wait for `ready`; a busy machine starts slowly
 STOP_TIME = 30.0

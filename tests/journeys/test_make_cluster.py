@@ -47,7 +47,7 @@ def _free(offset: int) -> bool:
 
 
 class MadeCluster(RunningSite):
-    """The cluster as a site whose process is `rookery cluster`."""
+    """The cluster as a site whose process is `rookery cluster try`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -57,7 +57,7 @@ class MadeCluster(RunningSite):
         """Start it; returns all it prints before `ready`."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*ROOKERY, "cluster", str(self.folder), "--port-offset", str(self.offset)],
+                [*ROOKERY, "cluster", "try", str(self.folder), "--port-offset", str(self.offset)],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
@@ -141,7 +141,7 @@ def test_what_a_killed_one_left_behind_is_in_nobodys_way(cluster: MadeCluster) -
         cluster.begin()
     serving = [process for process in cluster.family() if "serve" in _words(process)]
     assert len(serving) == 4
-    twice = run(["cluster", str(cluster.folder)], code=1)
+    twice = run(["cluster", "try", str(cluster.folder)], code=1)
     assert "runs already" in twice.stderr
     cluster.kill()
     psutil.wait_procs(serving, timeout=30)

@@ -205,11 +205,13 @@ class _Session:
             return
         opening = Opening(PROTOCOL, self._stream, self.id, tag)
         try:
-            self.host = await handed_over(self._shared.way, self._shared.directory, step, opening, log)
+            host, first = await handed_over(self._shared.way, self._shared.directory, step, opening, log)
         except RookeryError as error:
             log.refused("not-opened", error.refusal, session=self.id, account=step.name)
             self._say(tag, answers.no_open(Cause.TOO_MANY if error.cause is Cause.TOO_MANY else Cause.UNAVAILABLE))
             return
+        self.host = host
+        self.engine.send(first)
         log.info("handed-over", session=self.id, account=step.name, backend=step.host.backend)
         self._stream.authenticated()
         self.engine.hand_over()

@@ -29,12 +29,15 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Way(Protocol):
-    async def open(self, granted: Granted, opening: Opening) -> Stream:
-        """A stream to the host, which has taken the session over. Raises RookeryError: it has not."""
+    async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
+        """A stream to the host, which has taken the session over, and what it said first. Raises RookeryError: it has
+        not."""
         ...
 
 
-async def handed_over(way: Way, directory: Directory, granted: Granted, opening: Opening, log: Logger) -> Stream:
+async def handed_over(
+    way: Way, directory: Directory, granted: Granted, opening: Opening, log: Logger
+) -> tuple[Stream, bytes]:
     """Ask host after host, as the directory names them, until one takes the session. Raises RookeryError."""
     for left in reversed(range(ATTEMPTS)):
         try:

@@ -73,6 +73,11 @@ async def serve_entered(session: Session, tag: bytes) -> None:
     await _converse(session)
 
 
+async def enter_imap(stream: Stream, record: AccountRecord, session_id: str, tag: bytes, *, shared: Services) -> None:
+    """Both. Raises as `entered`."""
+    await serve_entered(await entered(stream, shared, record, session_id), tag)
+
+
 async def _converse(session: Session) -> None:
     stream, engine, shared = session.stream, session.engine, session.services
     try:

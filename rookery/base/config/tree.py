@@ -112,6 +112,10 @@ class Listen:
     lmtp: int = setting(PORT, 24, "Mail from an MTA in front, from lmtp.trusted only.", restart=True)
     imap: int = setting(PORT, 143, "IMAP with STARTTLS.", restart=True)
     imaps: int = setting(PORT, 993, "IMAP, TLS from the first octet.", restart=True)
+    cluster: int = setting(
+        PORT, 7143, "Where other nodes of a cluster reach this one; open once it has joined.", restart=True
+    )
+    join: int = setting(PORT, 7144, "Where new nodes join; open where the cluster's authority is.", restart=True)
     proxy_from: tuple[Network, ...] = setting(
         list_of(NETWORK), (), "Load balancers whose connections begin with a PROXY header (v1 or v2).", restart=True
     )
@@ -312,6 +316,26 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """This node among others; see docs/cluster.md."""
+
+    allow: tuple[Network, ...] = setting(
+        list_of(NETWORK),
+        _networks("127.0.0.0/8", "::1/128"),
+        "Networks of nodes: nobody else gets as far as TLS at the cluster port.",
+        restart=True,
+    )
+    directory: tuple[Endpoint | None, ...] = setting(
+        list_of(endpoint(7143)),
+        (),
+        "For a node without a directory: the cluster ports of directory nodes, asked in this order.",
+        restart=True,
+    )
+    local: str = setting(TEXT, "", 'The address of this node for links that it dials; "" is any.', restart=True)
+    links: int = setting(count(2, 100_000), 256, "Links to other nodes that are kept.", restart=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Stopping."""
 
@@ -349,6 +373,7 @@ class Config:
     quota: Quota = field(default_factory=Quota)
     queue: Queue = field(default_factory=Queue)
     store: Store = field(default_factory=Store)
+    cluster: Cluster = field(default_factory=Cluster)
     drain: Drain = field(default_factory=Drain)
     log: Log = field(default_factory=Log)
 

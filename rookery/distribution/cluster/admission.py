@@ -21,6 +21,10 @@ class Admission:
         """Of the list that is known; a node that comes back asks for a newer one."""
         return self._revoked.number
 
+    @property
+    def revoked(self) -> Revoked:
+        return self._revoked
+
     def take(self, revoked: Revoked) -> bool:
         """Whether it may have ended a link."""
         known = self._revoked

@@ -76,7 +76,19 @@ class Expect(msgspec.Struct, frozen=True, array_like=True, tag="expect"):
     session: Name
 
 
-Question: TypeAlias = Begin | Step | Cancel | Again | Recipient | Expect
+class AskRevoked(msgspec.Struct, frozen=True, array_like=True, tag="revoked"):
+    """Who is a member no more? `known`: the number of the list that the node has."""
+
+    known: int
+
+
+class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
+    """To an authority: a certificate for the new key of this request (PKCS #10, DER), for who asks."""
+
+    request: Octets
+
+
+Question: TypeAlias = Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | Renew
 
 # --- answers -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +133,20 @@ class Expected(msgspec.Struct, frozen=True, array_like=True, tag="expected"):
     handle: Id
 
 
+class RevokedNodes(msgspec.Struct, frozen=True, array_like=True, tag="revoked-nodes"):
+    """To an AskRevoked. number: rises with each change; names and serials are left out when it is the known one."""
+
+    number: int
+    names: list[Name] = []
+    serials: list[Octets] = []
+
+
+class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):
+    """To a Renew: as cluster/messages.py has it."""
+
+    issued: Annotated[bytes, Meta(max_length=32_768)]
+
+
 class Nothing(msgspec.Struct, frozen=True, array_like=True, tag="nothing"):
     """To a Cancel."""
 
@@ -139,7 +165,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
             return Refusal(Cause.UNAVAILABLE, self.what)
 
 
-Answer: TypeAlias = Challenge | Granted | Verdict | Expected | Nothing | Refused
+Answer: TypeAlias = Challenge | Granted | Verdict | Expected | RevokedNodes | Renewed | Nothing | Refused
 
 A = TypeVar("A")
 

@@ -5,6 +5,7 @@ import typer
 from rookery.management.cli import (
     account_commands,
     address_commands,
+    cluster_commands,
     log_commands,
     node_commands,
     pool_commands,
@@ -20,4 +21,5 @@ def enter(app: typer.Typer) -> None:
     address_commands.enter(app)
     queue_commands.enter(app)
     pool_commands.enter(app, account_commands.account)
+    cluster_commands.enter(app)
     log_commands.enter(app)

@@ -59,18 +59,6 @@ def demo(
     raise typer.Exit(given.programs.demo(folder, port_offset))
 
 
-def cluster(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made when it does not exist.")],
-    port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="For a new one.")] = 10_000,
-) -> None:
-    """Make a cluster to try, on loopback: PostgreSQL, three backends of a dynamic pool, a static pool; and serve."""
-    import sys
-
-    from rookery.management.cluster import run
-
-    raise typer.Exit(run(folder, port_offset, sys.argv[0]))
-
-
 def check(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
@@ -105,5 +93,5 @@ def unit(
 
 
 def enter(app: typer.Typer) -> None:
-    for function in (init, serve, demo, cluster, check, unit):
+    for function in (init, serve, demo, check, unit):
         app.command()(function)

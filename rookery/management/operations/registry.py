@@ -80,6 +80,7 @@ def load_all() -> None:
         accounts,
         aliases,
         backends,
+        cluster,
         domains,
         logs,
         pools,

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.log import logger
+from rookery.base.members import Member
 from rookery.net.cluster.calls import FAILED, GIVEN_UP, Calls
-from rookery.net.cluster.member import Member
 from rookery.net.cluster.node import Node, Service, nothing
 from rookery.net.cluster.stream import LinkStream
 from rookery.net.stream import Peer, TlsFacts

@@ -1,21 +1,9 @@
 """Who is at the other end of a link, as its certificate says, and what its roles let it ask of us."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Protocol
 
 from rookery.base.members import Role
-
-
-class Member(Protocol):
-    """A node of the cluster: its name and roles, from a certificate that was verified."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def roles(self) -> Collection[Role]: ...
-
 
 Permissions = Mapping[str, frozenset[Role]]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rookery.base.errors import Cause, RookeryError
-from rookery.net.cluster.member import Member
+from rookery.base.members import Member
 from rookery.net.cluster.stream import LinkStream
 from rookery.wire.cluster.speaking import LIMITS, Limits
 from rookery.wire.cluster.values import NEWEST, OLDEST, WINDOW, Hello, Preface, Signal

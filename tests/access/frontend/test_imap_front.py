@@ -51,7 +51,7 @@ class Cluster:
     async def announce(self, host: Host, expect: Expect) -> bytes:
         return self.handles.expect(AccountId(expect.account), expect.protocol, expect.frontend, expect.session)
 
-    async def open(self, granted: Granted, opening: Opening) -> Stream:
+    async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
         """As the frontend's way, and what the host makes of it."""
         if self.refusals:
             raise RookeryError(self.refusals.pop(0), "not here")
@@ -63,7 +63,7 @@ class Cluster:
         near, far = memory_pipe(client=opening.stream.peer, server=opening.stream.local)
         session = await entered(far, self.world.services, record, session_id)
         self.sessions.append(asyncio.create_task(serve_entered(session, opening.resume)))
-        return near
+        return near, await near.read()
 
     def connect(self, peer: Peer = HERE) -> Client:
         near, far = memory_pipe(client=peer, server=Peer("127.0.0.1", 143))

@@ -1,0 +1,83 @@
+"""The directory and the hosts as a frontend reaches them: over the cluster port."""
+
+from collections.abc import Sequence
+
+from rookery.access.frontend.way import Opening
+from rookery.base.errors import Cause, RookeryError
+from rookery.distribution.service.calls import Granted
+from rookery.net.cluster.links import Links
+from rookery.net.stream import Peer, Stream
+from rookery.wire.cluster.values import Preface, Tls
+from rookery.wire.proxy import Endpoint
+
+ANSWER = 20.0  # seconds for one answer: a login that was wrong is answered late
+TAKEN = 10.0  # seconds for a host to take a session
+
+
+def peer(address: str) -> Peer:
+    """Of host:port."""
+    host, _, port = address.rpartition(":")
+    return Peer(host.strip("[]"), int(port))
+
+
+class LinkedDirectory:
+    """Asks one directory node after the other, beginning with the one that answered last."""
+
+    __slots__ = ("_addresses", "_links")
+
+    def __init__(self, links: Links, addresses: Sequence[Peer]) -> None:
+        self._links = links
+        self._addresses = list(addresses)
+
+    async def call(self, question: bytes) -> bytes:
+        """Raises RookeryError(UNAVAILABLE) when nobody answers."""
+        failure = RookeryError(Cause.UNAVAILABLE, "no directory node is named")
+        for address in list(self._addresses):
+            try:
+                answer = await (await self._links.to(address)).call(question, ANSWER)
+            except RookeryError as error:
+                failure = error
+                continue
+            if self._addresses[0] is not address:
+                self._addresses.remove(address)
+                self._addresses.insert(0, address)
+            return answer
+        raise RookeryError(Cause.UNAVAILABLE, f"no directory node answers: {failure.what}") from failure
+
+
+class LinkedHosts:
+    """Implements way.Way."""
+
+    __slots__ = ("_links",)
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
+        link = await self._links.to(peer(granted.host.address))
+        client = opening.stream
+        stream = await link.open(
+            Preface(
+                opening.protocol,
+                granted.account,
+                Endpoint(*client.peer),
+                Endpoint(*client.local),
+                Tls(*client.tls) if client.tls is not None else None,
+                opening.session,
+                handle=granted.handle,
+                resume=opening.resume,
+            )
+        )
+        stream.idle = TAKEN
+        try:
+            first = await stream.read()
+        except TimeoutError:
+            first = b""
+        stream.idle = 0.0
+        if first:
+            return stream, first
+        refusal = stream.refusal
+        stream.abort()
+        if refusal is None:
+            raise RookeryError(Cause.UNAVAILABLE, "the host said nothing")
+        raise RookeryError(refusal.cause, refusal.what)

@@ -1,0 +1,115 @@
+"""cluster, node: several machines that are one mail system."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rookery.management.cli.main import Context
+from rookery.management.cli.output import moment, table, write, write_json
+from rookery.management.client import Client
+from rookery.management.operations import cluster as operations
+
+cluster = typer.Typer(help="Several nodes that are one mail system.", no_args_is_help=True)
+node = typer.Typer(help="The nodes of the cluster.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `node list` shows it.")]
+
+
+def _client(context: typer.Context) -> Client:
+    given: Context = context.obj
+    return Client(given.site_folder())
+
+
+@cluster.command("try")
+def try_cluster(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made when it does not exist.")],
+    port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="For a new one.")] = 10_000,
+) -> None:
+    """Make a cluster to try, on loopback: PostgreSQL, three backends of a dynamic pool, a static pool; and serve."""
+    import sys
+
+    from rookery.management.cluster import run
+
+    raise typer.Exit(run(folder, port_offset, sys.argv[0]))
+
+
+@cluster.command("init")
+def init_cluster(context: typer.Context) -> None:
+    """Make this node the first of a cluster: it has the cluster's authority, and all roles."""
+    made = _client(context).call(operations.init_cluster)
+    write(f"The cluster {made.cluster} has one node, {made.node}. Restart it: then others can join.")
+    write(f"The key of its authority is {context.obj.site_folder() / 'cluster' / 'authority.key'}: keep a copy safe.")
+
+
+@node.command("add")
+def add_node(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new node, for life.")],
+    roles: Annotated[list[str], typer.Option("--role", metavar="ROLE", help="What it may do; may be repeated.")],
+    address: Annotated[
+        list[str] | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Where it reaches this node's join port; may be repeated."),
+    ] = None,
+) -> None:
+    """Print a token with which the new node joins: once, and within an hour."""
+    write(_client(context).call(operations.add_node, name, roles, address or []))
+
+
+@node.command("join")
+def join(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="As `node add` has printed it.")],
+    directory: Annotated[
+        list[str],
+        typer.Option("--directory", metavar="HOST:PORT", help="The cluster port of a directory node; may be repeated."),
+    ],
+    hostname: Annotated[str, typer.Option("--hostname", help="The name with which the new node greets.")] = "localhost",
+    domain: Annotated[str, typer.Option("--domain", help="The default domain, as of the other nodes.")] = "",
+    port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="Added to all ports.")] = 0,
+) -> None:
+    """Make this folder a frontend of the cluster: settings, a self-signed certificate for clients, and the token's
+    certificate. Nothing else is in it."""
+    from rookery.management.operations.joining import join_as_frontend
+
+    given: Context = context.obj
+    member = asyncio.run(
+        join_as_frontend(
+            given.site_folder(), token, directory=directory, hostname=hostname, domain=domain, port_offset=port_offset
+        )
+    )
+    write(f"{member.name} is a member of the cluster. Next:")
+    write(f"  rookery --site {given.site_folder()} serve")
+
+
+@node.command("list")
+def list_nodes(context: typer.Context, json: Json = False) -> None:
+    """List the nodes of the cluster, and those that were invited."""
+    found = _client(context).call(operations.list_nodes)
+    if json:
+        write_json(found)
+        return
+    rows = [
+        (
+            one.name,
+            " ".join(one.roles),
+            "revoked" if one.revoked else "member" if one.ends else "invited",
+            moment(one.ends),
+        )
+        for one in found
+    ]
+    table(("node", "roles", "state", "certificate ends"), rows, "No cluster.")
+
+
+@node.command("revoke")
+def revoke(context: typer.Context, name: Name) -> None:
+    """End a node's membership: every node closes its links to it, at once."""
+    _client(context).call(operations.revoke_node, name)
+    write(f"{name} is a member no more.")
+
+
+def enter(app: typer.Typer) -> None:
+    app.add_typer(cluster, name="cluster")
+    app.add_typer(node, name="node")

@@ -1,0 +1,58 @@
+"""What the listeners of a frontend serve: a node that has no mail and no directory, only its certificate."""
+
+import ssl
+from functools import partial
+
+from rookery.access.frontend.imap import Front, FrontSettings, serve_front
+from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts
+from rookery.base.clock import Clock
+from rookery.base.config import Config
+from rookery.distribution.cluster.messages import Issued
+from rookery.distribution.directory.values import Revoked
+from rookery.distribution.service.calls import AskRevoked, Renew, Renewed, RevokedNodes, decode_answer, encode
+from rookery.distribution.service.known import KnownDirectory
+from rookery.management.membership import Membership, issued
+from rookery.net.stream import Peer, Stream
+
+LISTENERS = ("imap", "imaps")
+
+
+class FrontServices:
+    """Of a node whose certificate says that it is a frontend and nothing that keeps mail or accounts."""
+
+    def __init__(self, config: Config, membership: Membership, tls: ssl.SSLContext, clock: Clock) -> None:
+        self._membership = membership
+        self._tls = tls
+        addresses = [Peer(one.host, one.port) for one in config.cluster.directory if one is not None]
+        self._linked = LinkedDirectory(membership.links, addresses)
+        self.directory = KnownDirectory(self._linked.call, clock)
+        self._hosts = LinkedHosts(membership.links)
+        self.reload(config)
+
+    def reload(self, config: Config) -> None:
+        """Take up new settings; sessions that are open keep theirs."""
+        settings = FrontSettings(
+            login_time=config.imap.idle_before_login,
+            scram=config.auth.scram,
+            plaintext_on_loopback=config.auth.plaintext_on_loopback,
+        )
+        self._serve = partial(serve_front, shared=Front(self.directory, self._hosts, settings, self._tls))
+
+    async def serve(self, name: str, stream: Stream) -> None:
+        await self._serve(stream)
+
+    def start(self) -> None:
+        """Watch over members, and keep the certificate young."""
+        self._membership.follow(self._revoked)
+        self._membership.renew(self._renewed)
+
+    async def _revoked(self) -> Revoked:
+        known = self._membership.revoked
+        answer = decode_answer(await self._linked.call(encode(AskRevoked(known.number))), RevokedNodes)
+        if answer.number == known.number:
+            return known
+        return Revoked(answer.number, frozenset(answer.names), frozenset(answer.serials))
+
+    async def _renewed(self, request: bytes) -> Issued:
+        answer = decode_answer(await self._linked.call(encode(Renew(request))), Renewed)
+        return issued(answer.issued)

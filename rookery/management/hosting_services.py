@@ -1,0 +1,138 @@
+"""What a node with a directory and accounts answers at the cluster port: questions about logins and addresses, sessions
+for the accounts it hosts, and where it is the authority, renewals.
+"""
+
+from collections.abc import Sequence
+
+from rookery.access.directory_service import DirectoryService
+from rookery.access.frontend.linked import peer
+from rookery.access.handoff import Handoff
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId
+from rookery.base.log import logger
+from rookery.base.members import Role
+from rookery.distribution.cluster import messages
+from rookery.distribution.cluster.messages import Issued
+from rookery.distribution.cluster.registrar import Registrar
+from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.placement.values import Elsewhere
+from rookery.distribution.service.calls import (
+    Answer,
+    AskRevoked,
+    Expect,
+    Expected,
+    Host,
+    Renew,
+    Renewed,
+    RevokedNodes,
+    decode_answer,
+    decode_question,
+    encode,
+    refused,
+)
+from rookery.distribution.service.handles import Handles
+from rookery.management.desk import Desk
+from rookery.management.keeping import at_port
+from rookery.management.membership import Membership, files
+from rookery.management.parts import Parts
+from rookery.management.pooling import reached
+from rookery.management.services import Services
+from rookery.net.cluster.link import Link
+from rookery.net.cluster.node import Service
+
+ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
+
+log = logger("cluster")
+
+
+class HostingServices:
+    """Of one process of a node that has joined."""
+
+    def __init__(self, parts: Parts, services: Services, membership: Membership) -> None:
+        self._parts = parts
+        self._membership = membership
+        self._members = Members(parts.directory)
+        self._directory = DirectoryService(
+            parts.directory, parts.authenticator, self._locate, self._announce, clock=parts.clock
+        )
+        self.handoff = Handoff(
+            parts.directory, parts.hosts, Handles(parts.clock), {"imap": services.enter_imap}
+        )  # fmt: skip
+        authority = Role.AUTHORITY in membership.member.roles
+        self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
+        self._desk: Desk | None = None
+        self.service = Service(opened=self.handoff.opened, called=self._called)
+
+    async def start(self, addresses: Sequence[str]) -> None:
+        """Take links, and watch over members; where the authority is, take new nodes, and keep the certificate young.
+
+        Raises RookeryError(UNAVAILABLE).
+        """
+        self._membership.take(await self._members.revoked())
+        self._membership.listen(addresses, self.service)
+        self._membership.follow(self._members.revoked)
+        if self._registrar is None:
+            return
+        self._membership.renew(self._renewed_here)
+        config = self._parts.config
+        self._desk = Desk(self._membership.contexts.desk, config.cluster.allow, self._registrar.answer)
+        try:
+            await self._desk.start(addresses, config.listen.join + config.listen.port_offset)
+        except OSError as error:
+            raise RookeryError(Cause.UNAVAILABLE, f"listen.join: {error.strerror or error}") from error
+
+    async def close(self) -> None:
+        if self._desk is not None:
+            await self._desk.close()
+
+    async def _renewed_here(self, request: bytes) -> Issued:
+        assert self._registrar is not None
+        return await self._registrar.renew(self._membership.member, request)
+
+    # --- questions ---
+
+    async def _called(self, link: Link, payload: bytes) -> bytes:
+        try:
+            question = decode_question(payload)
+            answer: Answer
+            if isinstance(question, Expect):
+                answer = await self.handoff.expect(link.peer, question)
+            elif isinstance(question, AskRevoked):
+                answer = await self._revoked(question)
+            elif isinstance(question, Renew):
+                answer = await self._renew(link, question)
+            else:
+                return await self._directory.answer(link.peer, payload)
+        except RookeryError as error:
+            answer = refused(error.refusal)
+        return encode(answer)
+
+    async def _revoked(self, question: AskRevoked) -> RevokedNodes:
+        found = await self._members.revoked()
+        if found.number == question.known:
+            return RevokedNodes(found.number)
+        return RevokedNodes(found.number, sorted(found.names), sorted(found.serials))
+
+    async def _renew(self, link: Link, question: Renew) -> Renewed:
+        if self._registrar is None:
+            raise RookeryError(Cause.UNAVAILABLE, "the cluster's authority is on another node")
+        return Renewed(messages.encode(await self._registrar.renew(link.peer, question.request)))
+
+    # --- hosts ---
+
+    async def _locate(self, account: AccountRecord) -> Host:
+        found = await self._parts.hosts.locate(account.account)
+        port = self._membership.port_number
+        if isinstance(found, Elsewhere):
+            return Host(found.backend or found.pool, at_port(peer(found.address).address, port))
+        listen = self._parts.config.listen
+        return Host(self._parts.backend, reached(self._parts.config, self._parts.backend, listen.cluster))
+
+    async def _announce(self, host: Host, expect: Expect) -> bytes:
+        if host.backend == self._parts.backend:
+            location = await self._parts.hosts.locate(AccountId(expect.account))
+            if not isinstance(location, Elsewhere):
+                return self.handoff.expected(expect).handle
+        link = await self._membership.links.to(peer(host.address))
+        return decode_answer(await link.call(encode(expect), ANNOUNCING), Expected).handle

@@ -1,0 +1,158 @@
+"""This node in its cluster: its certificate and the links that it takes and dials; who is no member any more.
+
+A node is a member when its folder `cluster` says so (`rookery cluster init`, `rookery node join`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from rookery import __version__
+from rookery.base.clock import Clock
+from rookery.base.config import Config
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import logger
+from rookery.base.members import Member, Role, roles_text
+from rookery.distribution.cluster.admission import Admission
+from rookery.distribution.cluster.certificates import member_of
+from rookery.distribution.cluster.contexts import Contexts
+from rookery.distribution.cluster.files import ClusterFiles
+from rookery.distribution.cluster.joining import Renewal
+from rookery.distribution.cluster.messages import Issued, read_answer
+from rookery.distribution.directory.values import Revoked
+from rookery.management.site import Site
+from rookery.net.cluster.links import DialSettings, Links
+from rookery.net.cluster.node import Node, Service
+from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
+from rookery.net.wheel import shared_wheel
+
+LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
+RENEW_AGAIN = 60.0  # seconds after a renewal that failed
+
+log = logger("cluster")
+
+
+def files(site: Site) -> ClusterFiles:
+    return ClusterFiles(site.folder / "cluster")
+
+
+def is_frontend(site: Site) -> bool:
+    """Whether its certificate says that it is one, and nothing that keeps mail or accounts. Raises RookeryError."""
+    state = files(site).state()
+    return state is not None and not state.member.roles & {Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.MX_IN}
+
+
+class Membership:
+    """Of a node that has joined; raises RookeryError NOT_FOUND when it has not, CORRUPT."""
+
+    def __init__(self, site: Site, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._files = files(site)
+        self.contexts = Contexts(self._files)
+        self._admission = Admission()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._port: ClusterPort | None = None
+        cluster = self.contexts.state.cluster
+        self._node = Node(cluster, self.member.name, __version__, lambda der: member_of(der, cluster), self._admits)
+        self.links = Links(
+            self._node,
+            Service(),
+            self.contexts.client,
+            wheel=shared_wheel(),
+            settings=DialSettings(size=config.cluster.links, local=config.cluster.local),
+        )
+
+    def _admits(self, member: Member) -> bool:
+        """Asked now and then of those too that are connected: certificates end."""
+        return self._admission.admits(member) and self._clock.wall() < member.ends
+
+    @property
+    def member(self) -> Member:
+        """This node, as its certificate says."""
+        return self.contexts.state.member
+
+    @property
+    def port_number(self) -> int:
+        return self._config.listen.cluster + self._config.listen.port_offset
+
+    def listen(self, addresses: Sequence[str], service: Service) -> None:
+        """Take links. Raises RookeryError(UNAVAILABLE) when the port cannot be had."""
+        settings = PortSettings(allow=self._config.cluster.allow, links=self._config.cluster.links)
+        try:
+            self._port = open_port(
+                addresses, self.port_number, self._node, service, self.contexts.server, wheel=shared_wheel(),
+                settings=settings,
+            )  # fmt: skip
+        except OSError as error:
+            raise RookeryError(Cause.UNAVAILABLE, f"listen.cluster: {error.strerror or error}") from error
+        log.info("listening", node=self.member.name, roles=roles_text(self.member.roles), port=self.port_number)
+
+    def goodbye(self) -> None:
+        """Begin nothing new, either way."""
+        if self._port is not None:
+            self._port.goodbye("the node is stopping")
+        self.links.goodbye("the node is stopping")
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._port is not None:
+            await self._port.close()
+        await self.links.close()
+
+    # --- who is no member any more ---
+
+    def take(self, revoked: Revoked) -> None:
+        if self._admission.take(revoked):
+            log.warning("revoked", nodes=sorted(revoked.names))
+            self.links.end(revoked.names)
+            if self._port is not None:
+                self._port.end(revoked.names)
+
+    @property
+    def revoked(self) -> Revoked:
+        """As far as this node knows."""
+        return self._admission.revoked
+
+    def follow(self, look: Callable[[], Awaitable[Revoked]]) -> None:
+        """Look again and again; while nobody can be asked the last list holds."""
+        self._tasks.append(asyncio.create_task(self._follow(look)))
+
+    async def _follow(self, look: Callable[[], Awaitable[Revoked]]) -> None:
+        while True:
+            try:
+                self.take(await look())
+            except RookeryError as error:
+                log.debug("not-looked", cause=error.cause.value, what=error.what)
+            await asyncio.sleep(LOOK_EVERY)
+
+    # --- the certificate ---
+
+    def renew(self, ask: Callable[[bytes], Awaitable[Issued]]) -> None:
+        """Keep the certificate young: `ask` has a request answered by the authority."""
+        self._tasks.append(asyncio.create_task(self._renew(ask)))
+
+    async def _renew(self, ask: Callable[[bytes], Awaitable[Issued]]) -> None:
+        while True:
+            wait = self.contexts.state.half - self._clock.wall()
+            if wait > 0:
+                await asyncio.sleep(min(wait, RENEW_AGAIN))
+                continue
+            try:
+                renewal = Renewal(self._files, self.contexts.state)
+                await renewal.accept(await ask(renewal.request))
+                self.contexts.reload()
+                self.links.use(self.contexts.client)
+                log.info("renewed", node=self.member.name)
+            except RookeryError as error:
+                log.refused("not-renewed", error.refusal)
+                await asyncio.sleep(RENEW_AGAIN)
+
+
+def issued(data: bytes) -> Issued:
+    """Of an answer. Raises RookeryError."""
+    answer = read_answer(data)
+    if not isinstance(answer, Issued):
+        raise RookeryError(Cause.INVALID, "the authority answered another question")
+    return answer
