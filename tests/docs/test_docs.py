@@ -80,6 +80,9 @@ def test_commands_in_blocks_are_understood(page: Path) -> None:
             command.make_context(command.name, left)  # raises what a user would be told
 
 
+EVENTS = ("delivered", "relayed", "deferred", "failed", "ready", "reloaded", "reload", "needs")
+
+
 @WRITTEN
 def test_commands_in_sentences_exist(page: Path) -> None:
     """In running text arguments may be left out: `rookery check`, `queue remove ID --notify`, `account change`."""
@@ -88,7 +91,7 @@ def test_commands_in_sentences_exist(page: Path) -> None:
         words = span.split()
         if words[0] != "rookery" and not (words[0] in families and words[1:]):
             continue
-        if words[1:2] and words[1].partition("-")[0] in ("delivered", "relayed", "deferred", "failed"):
+        if words[1:2] and words[1].partition("-")[0] in EVENTS:
             continue  # a component and its event
         given = [word for word in words if word != "rookery"]
         if not given:

@@ -9,6 +9,7 @@ Every line of every ```sh block is one of these:
 A line that is none of these fails the test: say here what it is.
 """
 
+import imaplib
 import os
 import re
 import shlex
@@ -151,6 +152,38 @@ def test_installing(tmp_path: Path) -> None:
     assert typist.typed > 6
     assert (folder / "rookery.toml").readlink() == tmp_path / "etc" / "rookery.toml"
     assert "[Service]" in (tmp_path / "rookery.service").read_text()
+
+
+def test_frontends(site: RunningSite, tmp_path: Path) -> None:
+    """From a node alone to one with a frontend, through which alice logs in until it is revoked."""
+    front = RunningSite(tmp_path / "front")
+    typist = Typist(site, tmp_path, served=True)
+    places = {
+        "/var/lib/frontend": str(front.folder),
+        "192.0.2.11:7143": f"127.0.0.1:{site.ports['cluster']}",
+        "192.0.2.11:7144": f"127.0.0.1:{site.ports['join']}",
+    }
+    try:
+        for line in lines("frontends.md"):
+            for place, ours in places.items():
+                line = line.replace(place, ours)
+            if " node add " in line:
+                places["TOKEN"] = site.rookery(*shlex.split(line)[3:]).stdout.strip()
+            elif " node join " in line:
+                typist.type(f"{line} --port-offset {front.offset}")
+            elif line.endswith(" serve"):
+                front.start()
+                with imaplib.IMAP4("127.0.0.1", front.ports["imap"], 30) as client:
+                    client.login("alice@example.test", site.passwords["alice@example.test"])
+            else:
+                typist.type(line)
+        with (
+            imaplib.IMAP4("127.0.0.1", front.ports["imap"], 30) as client,
+            pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"),
+        ):
+            client.login("alice@example.test", site.passwords["alice@example.test"])
+    finally:
+        front.kill()
 
 
 @pytest.mark.postgres
