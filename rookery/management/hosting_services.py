@@ -2,7 +2,7 @@
 for the accounts it hosts, and where it is the authority, renewals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import peer
@@ -62,6 +62,7 @@ class HostingServices:
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
         self._desk: Desk | None = None
+        self._unwatch: Callable[[], None] = lambda: None
         self.service = Service(opened=self.handoff.opened, called=self._called)
 
     async def start(self, addresses: Sequence[str]) -> None:
@@ -71,7 +72,7 @@ class HostingServices:
         """
         self._membership.take(await self._members.revoked())
         self._membership.listen(addresses, self.service)
-        self._membership.follow(self._members.revoked)
+        self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))
         if self._registrar is None:
             return
         self._membership.renew(self._renewed_here)
@@ -83,6 +84,7 @@ class HostingServices:
             raise RookeryError(Cause.UNAVAILABLE, f"listen.join: {error.strerror or error}") from error
 
     async def close(self) -> None:
+        self._unwatch()
         if self._desk is not None:
             await self._desk.close()
 

@@ -5,6 +5,7 @@ A node is a member when its folder `cluster` says so (`rookery cluster init`, `r
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from rookery import __version__
 from rookery.base.clock import Clock
@@ -115,17 +116,23 @@ class Membership:
         """As far as this node knows."""
         return self._admission.revoked
 
-    def follow(self, look: Callable[[], Awaitable[Revoked]]) -> None:
-        """Look again and again; while nobody can be asked the last list holds."""
-        self._tasks.append(asyncio.create_task(self._follow(look)))
+    def follow(self, look: Callable[[], Awaitable[Revoked]]) -> Callable[[], None]:
+        """Look again and again, and at once when what this returns is called; while nobody can be asked the last list
+        holds.
+        """
+        woken = asyncio.Event()
+        self._tasks.append(asyncio.create_task(self._follow(look, woken)))
+        return woken.set
 
-    async def _follow(self, look: Callable[[], Awaitable[Revoked]]) -> None:
+    async def _follow(self, look: Callable[[], Awaitable[Revoked]], woken: asyncio.Event) -> None:
         while True:
+            woken.clear()
             try:
                 self.take(await look())
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
-            await asyncio.sleep(LOOK_EVERY)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), LOOK_EVERY)
 
     # --- the certificate ---
 
