@@ -93,7 +93,7 @@ class MemoryPool(Tables):
         self._asked()
         for peer in [peer for peer in self._living.values() if peer.backend == backend]:
             self.over(self.incarnations[peer.incarnation])
-        if self.incarnations and all(row.timeline != self.timeline for row in self.incarnations.values()):
+        if all(row.timeline != self.timeline for row in self.incarnations.values()):
             self._epoch += EPOCHS * int(self.timeline.partition("/")[2], 16)
         row = self.incarnations[incarnation] = Incarnation(incarnation, backend, address, self.timeline, draining)
         self._living[incarnation] = row.peer()

@@ -8,6 +8,7 @@ import pytest
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.distribution.placement import placement as module
+from rookery.distribution.placement.beats import EPOCHS
 from rookery.distribution.placement.heartbeat import ALONE, Surroundings
 from rookery.distribution.placement.placement import GROUP, Placement
 from rookery.distribution.placement.static import StaticPlacement
@@ -16,6 +17,8 @@ from rookery.storage.schema import MOVED, MOVING_IN, REMOVED
 from tests.placement.backend import Backend, Sessions
 from tests.placement.conftest import MemoryPlace, Moments, Place, account_id, numbered
 from tests.placement.virtual import run
+
+FIRST = EPOCHS + 1  # epoch of a new pool, on the first timeline
 
 
 @pytest.fixture
@@ -170,7 +173,7 @@ class TestClaims:
     async def test_a_claim_whose_answer_is_lost_is_made_again(self, here: MemoryPlace, one: Backend) -> None:
         (account,) = here.add(1)
         here.pool.unheard = {"claim"}
-        assert await one.epoch(account) == 2
+        assert await one.epoch(account) == FIRST + 1
 
     async def test_an_answer_of_before_everything_was_lost_opens_nothing(self, here: MemoryPlace, one: Backend) -> None:
         (account,) = here.add(1)
@@ -182,7 +185,7 @@ class TestClaims:
         assert not asked.done()
         await one.beat()
         await one.placement.claim_some()
-        assert await asked == Here(2)
+        assert await asked == Here(FIRST + 1)
 
     async def test_what_cannot_be_found_out_in_time_is_refused(
         self, here: MemoryPlace, one: Backend, monkeypatch: pytest.MonkeyPatch
@@ -201,12 +204,12 @@ class TestClaims:
         asked = [asyncio.ensure_future(one.placement.locate(account)) for account in (locked, free)]
         await asyncio.sleep(0)
         assert await one.placement.claim_some()
-        assert await asked[1] == Here(1)
+        assert await asked[1] == Here(FIRST)
         assert not await one.placement.claim_some()
         assert not asked[0].done()
         here.pool.locked.clear()
         assert await one.placement.claim_some()
-        assert await asked[0] == Here(2)
+        assert await asked[0] == Here(FIRST + 1)
 
     async def test_who_waits_when_the_server_stops_is_told(self, here: MemoryPlace, one: Backend) -> None:
         asked = asyncio.ensure_future(one.placement.locate(here.add(1)[0]))
@@ -242,7 +245,7 @@ class TestLosing:
         one.placement.doubtful([second])
         assert one.sessions.dropped == [first, second]
         assert one.placement.hosted() == {}
-        assert await one.epoch(second) == 3
+        assert await one.epoch(second) == FIRST + 2
 
     async def test_news_of_the_present_timeline_are_none(self, here: MemoryPlace, one: Backend) -> None:
         (account,) = here.add(1)
@@ -260,7 +263,7 @@ class TestLosing:
         done = asyncio.Event()
 
         async def settle(_: AccountId) -> None:
-            assert one.placement.epoch(account) == 1  # what is under way is still written
+            assert one.placement.epoch(account) == FIRST  # what is under way is still written
             await done.wait()
 
         one.placement.attach(one.sessions, settle)
@@ -275,7 +278,7 @@ class TestLosing:
         while not asked.done():
             await one.placement.claim_some()
             await asyncio.sleep(0)
-        assert await asked == Here(2)
+        assert await asked == Here(FIRST + 1)
 
     async def test_what_nobody_asks_for_is_released(self, here: MemoryPlace, one: Backend, moments: Moments) -> None:
         idle, opened, asked = accounts = here.add(3)
@@ -303,7 +306,7 @@ class TestLosing:
         await one.placement.release(account)
         assert one.placement.epoch(account) is None
         here.pool.down = False
-        assert await one.epoch(account) == 2
+        assert await one.epoch(account) == FIRST + 1
 
 
 async def test_in_a_static_pool_everything_is_here() -> None:
@@ -333,13 +336,13 @@ class TestByThemselves:
         async def life() -> float:
             (account,) = here.add(1)
             host, other = (self._backend(here, name, first, probe) for name, first in (("a", 10), ("b", 20)))
-            assert await host.locate(account) == Here(1)
+            assert await host.locate(account) == Here(FIRST)
             await asyncio.sleep(1.05)
             for task in host._tasks:
                 task.cancel()
             killed = asyncio.get_running_loop().time()
             for _ in range(200):
-                if await other.locate(account) == Here(2):
+                if await other.locate(account) == Here(FIRST + 1):
                     break
                 await asyncio.sleep(0.01)
             took = asyncio.get_running_loop().time() - killed
@@ -370,7 +373,7 @@ class TestByThemselves:
             await asyncio.sleep(2.0)
             assert sessions.all == 1
             goes_on.set()
-            assert await placement.locate(account) == Here(2)
+            assert await placement.locate(account) == Here(FIRST + 1)
             await placement.fresh()
             assert placement.timeline == "one/1"
             await placement.close()
