@@ -126,9 +126,7 @@ class DirectoryService:
         if not permits(caller.roles, _CALLS.get(type(question), "")):
             log.warning("not-permitted", node=caller.name, question=type(question).__name__)
             raise RookeryError(Cause.DENIED, "the certificate of this node has no role that may ask so")
-        if not self._budgets.room(caller.name):
-            raise RookeryError(Cause.TOO_MANY, "this node asks too much")
-        self._budgets.charge(caller.name)
+        self.charge(caller)
         match question:
             case Begin():
                 return await self._begin(caller, question)
@@ -143,6 +141,12 @@ class DirectoryService:
                 return await self._recipient(question)
             case _:
                 raise RookeryError(Cause.INVALID, "that is asked of hosts")
+
+    def charge(self, caller: Caller) -> None:
+        """For a question, of whatever kind. Raises TOO_MANY."""
+        if not self._budgets.room(caller.name):
+            raise RookeryError(Cause.TOO_MANY, "this node asks too much")
+        self._budgets.charge(caller.name)
 
     # --- logging in ---
 

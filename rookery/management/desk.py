@@ -3,6 +3,7 @@ certificate. What a question proves, and what it gets, is the registrar's busine
 """
 
 import asyncio
+import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,46 +22,75 @@ log = logger("cluster")
 
 
 class Desk:
-    """`answer` never raises RookeryError."""
+    """`answer` never raises RookeryError. Who is not allowed costs no handshake."""
 
     def __init__(self, context: ssl.SSLContext, allow: Networks, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
         self._context = context
         self._allow = allow
         self._answer = answer
-        self._servers: list[asyncio.Server] = []
-        self._connections = 0
+        self._sockets: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, addresses: Sequence[str], port: int) -> None:
+    def start(self, addresses: Sequence[str], port: int) -> None:
         """Raises OSError."""
+        loop = asyncio.get_running_loop()
         for address in addresses:
-            self._servers.append(
-                await asyncio.start_server(
-                    self._serve, address, port, ssl=self._context, limit=MESSAGE_LIMIT, ssl_handshake_timeout=TIME
-                )
-            )
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listening = socket.create_server((address, port), family=family, backlog=CONNECTIONS)
+            listening.setblocking(False)
+            self._sockets.append(listening)
+            loop.add_reader(listening.fileno(), self._accept, listening)
+
+    @property
+    def ports(self) -> list[int]:
+        return [listening.getsockname()[1] for listening in self._sockets]
 
     async def close(self) -> None:
-        for server in self._servers:
-            server.close()
-            await server.wait_closed()
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+            listening.close()
+        self._sockets.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = str((writer.get_extra_info("peername") or ("",))[0])
-        if not contains(self._allow, address) or self._connections >= CONNECTIONS:
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            connection, name = listening.accept()
+        except OSError:
+            return  # that one was gone before we took it
+        address = str(name[0])
+        if not contains(self._allow, address) or len(self._tasks) >= CONNECTIONS:
             log.info("refused", listener="join", address=address)
-            writer.transport.abort()
+            connection.close()
             return
-        self._connections += 1
+        connection.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._serve(connection, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: socket.socket, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(MESSAGE_LIMIT, loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport: asyncio.Transport | None = None
         try:
             async with asyncio.timeout(TIME):
+                transport, _ = await loop.connect_accepted_socket(
+                    lambda: protocol, connection, ssl=self._context, ssl_handshake_timeout=TIME
+                )
+                writer = asyncio.StreamWriter(transport, protocol, reader, loop)
                 answer = await self._answer(await _read(reader))
                 writer.write(_LENGTH.pack(len(answer)) + answer)
                 await writer.drain()
         except (TimeoutError, OSError, EOFError, RookeryError) as error:
             log.info("not-answered", listener="join", address=address, error=type(error).__name__)
         finally:
-            self._connections -= 1
-            writer.close()
+            if transport is None:
+                connection.close()
+            else:
+                transport.close()
 
 
 async def ask(address: str, context: ssl.SSLContext, admit: Admit, question: bytes) -> bytes:

@@ -5,12 +5,13 @@ for the accounts it hosts, and where it is the authority, renewals.
 from collections.abc import Callable, Sequence
 
 from rookery.access.directory_service import DirectoryService
-from rookery.access.frontend.linked import peer
+from rookery.access.frontend.linked import link_to, peer
 from rookery.access.handoff import Handoff
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.log import logger
-from rookery.base.members import Role
+from rookery.base.members import Member, Role
+from rookery.distribution.auth.abuse import Budgets
 from rookery.distribution.cluster import messages
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
@@ -42,6 +43,8 @@ from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
 
 ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
+RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; seconds for one more
+RENEWING_NODES = 10_000
 
 log = logger("cluster")
 
@@ -61,6 +64,7 @@ class HostingServices:
         )  # fmt: skip
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
+        self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
         self._desk: Desk | None = None
         self._unwatch: Callable[[], None] = lambda: None
         self.service = Service(opened=self.handoff.opened, called=self._called)
@@ -73,13 +77,15 @@ class HostingServices:
         self._membership.take(await self._members.revoked())
         self._membership.listen(addresses, self.service)
         self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))
-        if self._registrar is None:
+        config = self._parts.config
+        backends = [name for name, _ in config.store.backends]
+        if self._registrar is None or (backends and backends[0] != self._parts.backend):
+            self._membership.take_up()
             return
         self._membership.renew(self._renewed_here)
-        config = self._parts.config
         self._desk = Desk(self._membership.contexts.desk, config.cluster.allow, self._registrar.answer)
         try:
-            await self._desk.start(addresses, config.listen.join + config.listen.port_offset)
+            self._desk.start(addresses, config.listen.join + config.listen.port_offset)
         except OSError as error:
             raise RookeryError(Cause.UNAVAILABLE, f"listen.join: {error.strerror or error}") from error
 
@@ -101,9 +107,10 @@ class HostingServices:
             if isinstance(question, Expect):
                 answer = await self.handoff.expect(link.peer, question)
             elif isinstance(question, AskRevoked):
+                self._directory.charge(link.peer)
                 answer = await self._revoked(question)
             elif isinstance(question, Renew):
-                answer = await self._renew(link, question)
+                answer = await self._renew(link.peer, question)
             else:
                 return await self._directory.answer(link.peer, payload)
         except RookeryError as error:
@@ -116,10 +123,13 @@ class HostingServices:
             return RevokedNodes(found.number)
         return RevokedNodes(found.number, sorted(found.names), sorted(found.serials))
 
-    async def _renew(self, link: Link, question: Renew) -> Renewed:
+    async def _renew(self, member: Member, question: Renew) -> Renewed:
         if self._registrar is None:
             raise RookeryError(Cause.UNAVAILABLE, "the cluster's authority is on another node")
-        return Renewed(messages.encode(await self._registrar.renew(link.peer, question.request)))
+        if not self._renewals.room(member.name):
+            raise RookeryError(Cause.TOO_MANY, "this node was given many certificates lately")
+        self._renewals.charge(member.name)
+        return Renewed(messages.encode(await self._registrar.renew(member, question.request)))
 
     # --- hosts ---
 
@@ -136,5 +146,5 @@ class HostingServices:
             location = await self._parts.hosts.locate(AccountId(expect.account))
             if not isinstance(location, Elsewhere):
                 return self.handoff.expected(expect).handle
-        link = await self._membership.links.to(peer(host.address))
+        link = await link_to(self._membership.links, peer(host.address), Role.BACKEND)
         return decode_answer(await link.call(encode(expect), ANNOUNCING), Expected).handle

@@ -17,9 +17,11 @@ from rookery.distribution.cluster.admission import Admission
 from rookery.distribution.cluster.certificates import member_of
 from rookery.distribution.cluster.contexts import Contexts
 from rookery.distribution.cluster.files import ClusterFiles
-from rookery.distribution.cluster.joining import Renewal
+from rookery.distribution.cluster.joining import come_back
 from rookery.distribution.cluster.messages import Issued, read_answer
+from rookery.distribution.cluster.renewing import LOOK, Renewing
 from rookery.distribution.directory.values import Revoked
+from rookery.management.desk import ask as ask_at_desk
 from rookery.management.site import Site
 from rookery.net.cluster.links import DialSettings, Links
 from rookery.net.cluster.node import Node, Service
@@ -27,7 +29,6 @@ from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
 from rookery.net.wheel import shared_wheel
 
 LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
-RENEW_AGAIN = 60.0  # seconds after a renewal that failed
 
 log = logger("cluster")
 
@@ -137,24 +138,37 @@ class Membership:
     # --- the certificate ---
 
     def renew(self, ask: Callable[[bytes], Awaitable[Issued]]) -> None:
-        """Keep the certificate young: `ask` has a request answered by the authority."""
-        self._tasks.append(asyncio.create_task(self._renew(ask)))
+        """Keep the certificate young: `ask` has a request answered by the authority. Of the processes that share the
+        folder `cluster` one does, the others `take_up`.
+        """
+        addresses = tuple(str(one) for one in self._config.cluster.authority if one is not None)
+        renewing = Renewing(
+            self._files,
+            self.contexts,
+            self._clock,
+            renew=ask,
+            come_back=lambda: come_back(self._files, addresses, ask_at_desk),
+            renewed=self._renewed,
+        )
+        self._tasks.append(asyncio.create_task(renewing.run()))
 
-    async def _renew(self, ask: Callable[[bytes], Awaitable[Issued]]) -> None:
+    def take_up(self) -> None:
+        """Use what another process of this node has renewed."""
+        self._tasks.append(asyncio.create_task(self._take_up()))
+
+    async def _take_up(self) -> None:
         while True:
-            wait = self.contexts.state.half - self._clock.wall()
-            if wait > 0:
-                await asyncio.sleep(min(wait, RENEW_AGAIN))
-                continue
+            await asyncio.sleep(LOOK)
+            ends = self.member.ends
             try:
-                renewal = Renewal(self._files, self.contexts.state)
-                await renewal.accept(await ask(renewal.request))
                 self.contexts.reload()
-                self.links.use(self.contexts.client)
-                log.info("renewed", node=self.member.name)
             except RookeryError as error:
-                log.refused("not-renewed", error.refusal)
-                await asyncio.sleep(RENEW_AGAIN)
+                log.refused("certificate-unreadable", error.refusal)
+            if self.member.ends != ends:
+                self._renewed()
+
+    def _renewed(self) -> None:
+        self.links.use(self.contexts.client)
 
 
 def issued(data: bytes) -> Issued:

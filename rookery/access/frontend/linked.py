@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from rookery.access.frontend.way import Opening
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.members import Role
 from rookery.distribution.service.calls import Granted
+from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import Links
 from rookery.net.stream import Peer, Stream
 from rookery.wire.cluster.values import Preface, Tls
@@ -15,9 +17,19 @@ TAKEN = 10.0  # seconds for a host to take a session
 
 
 def peer(address: str) -> Peer:
-    """Of host:port."""
+    """Of host:port. Raises RookeryError(UNAVAILABLE): a host that cannot be reached."""
     host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise RookeryError(Cause.UNAVAILABLE, f"{address[:80]!r} is no host:port")
     return Peer(host.strip("[]"), int(port))
+
+
+async def link_to(links: Links, address: Peer, role: Role) -> Link:
+    """To a node with that role: any member could listen there. Raises RookeryError, DENIED when it has not."""
+    link = await links.to(address)
+    if role not in link.peer.roles:
+        raise RookeryError(Cause.DENIED, f"{link.peer.name} is at {address.address}, which has not the role {role}")
+    return link
 
 
 class LinkedDirectory:
@@ -34,7 +46,7 @@ class LinkedDirectory:
         failure = RookeryError(Cause.UNAVAILABLE, "no directory node is named")
         for address in list(self._addresses):
             try:
-                answer = await (await self._links.to(address)).call(question, ANSWER)
+                answer = await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
             except RookeryError as error:
                 failure = error
                 continue
@@ -54,7 +66,7 @@ class LinkedHosts:
         self._links = links
 
     async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
-        link = await self._links.to(peer(granted.host.address))
+        link = await link_to(self._links, peer(granted.host.address), Role.BACKEND)
         client = opening.stream
         stream = await link.open(
             Preface(

@@ -331,6 +331,12 @@ class Cluster:
         "For a node without a directory: the cluster ports of directory nodes, asked in this order.",
         restart=True,
     )
+    authority: tuple[Endpoint | None, ...] = setting(
+        list_of(endpoint(7144)),
+        (),
+        "The join ports of the authority: asked by a node whose certificate has ended while it was away.",
+        restart=True,
+    )
     local: str = setting(TEXT, "", 'The address of this node for links that it dials; "" is any.', restart=True)
     links: int = setting(count(2, 100_000), 256, "Links to other nodes that are kept.", restart=True)
 

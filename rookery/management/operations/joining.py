@@ -32,7 +32,12 @@ async def join_as_frontend(
     if not site.config_file.is_file():
         refuse_in_use(folder)
         await asyncio.to_thread(_prepare, site)
-        settings = {"site.hostname": hostname, "listen.port_offset": port_offset, "cluster.directory": endpoints}
+        settings: dict[str, object] = {
+            "site.hostname": hostname,
+            "listen.port_offset": port_offset,
+            "cluster.directory": endpoints,
+        }
+        settings["cluster.authority"] = tuple(parse_endpoint(text, CLUSTER_PORT) for text in parsed.addresses)
         write_config(site, settings | ({"site.domain": domain} if domain else {}))
         now = datetime.datetime.now(datetime.UTC)
         make_self_signed(site.tls / "cert.pem", site.tls / "key.pem", names, now)
