@@ -30,12 +30,14 @@ class SmtpSettings:
 
 
 async def converse(
-    stream: Stream, session: Receiver, *, settings: SmtpSettings, tls: ssl.SSLContext | None = None
+    stream: Stream, session: Receiver, *, settings: SmtpSettings, tls: ssl.SSLContext | None = None, greet: bool = True
 ) -> None:
     """Drive to the end, say the last word where one is due, and leave nothing behind."""
     engine = session.engine
     stream.idle = settings.idle if stream.peer.address else 0.0  # our own queue may keep a stream at hand
-    engine.greet(b"220 " + settings.hostname.encode() + (b" LMTP" if engine.lmtp else b" ESMTP") + b" Rookery\r\n")
+    if greet:
+        kind = b" LMTP" if engine.lmtp else b" ESMTP"
+        engine.greet(b"220 " + settings.hostname.encode() + kind + b" Rookery\r\n")
     try:
         ending = await pump(
             stream, engine, session.handle, tls=tls, unfinished=lambda: engine.unfinished, pace=settings.pace,

@@ -4,6 +4,7 @@ Nothing that a frontend says opens anything: not the account it names, nor the a
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -23,6 +24,8 @@ from rookery.wire.cluster.values import Preface
 
 # (stream, whose it is, the session's id, what it is to go on with). Raises RookeryError when it cannot be served.
 Enter = Callable[[LinkStream, AccountRecord, str, bytes], Awaitable[None]]
+
+_WORD = re.compile(r"[A-Za-z0-9_.:-]*")  # goes into headers of messages
 
 log = logger("handoff")
 
@@ -70,6 +73,9 @@ class Handoff:
         if enter is None or not permits(node.roles, preface.protocol):
             log.warning("not-permitted", node=node.name, protocol=preface.protocol)
             raise RookeryError(Cause.DENIED, f"no {preface.protocol} for this node here")
+        tls = preface.tls
+        if tls is not None and not all(map(_WORD.fullmatch, (tls.version, tls.cipher, tls.server_name))):
+            raise RookeryError(Cause.INVALID, "what it says of TLS is not what TLS calls things")
         account = AccountId(preface.account)
         session = self._handles.redeem(preface.handle, account, preface.protocol, node.name)
         if session is None or session != preface.session:

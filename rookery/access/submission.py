@@ -68,6 +68,26 @@ async def serve_submission(
     await converse(stream, session, settings=settings, tls=tls)
 
 
+async def enter_submission(
+    stream: Stream,
+    record: AccountRecord,
+    session_id: str,
+    hello: bytes,
+    *,
+    spool: Acceptance,
+    directory: Asked[Book],
+    authenticator: Authenticator,
+    settings: SmtpSettings,
+    clock: Clock,
+) -> None:
+    """A session that begins after its login, which a frontend has seen to."""
+    engine = Engine(settings.hostname, Offer(size=settings.message_size), tls=stream.tls is not None)
+    session = SubmissionSession(stream, engine, spool, directory, authenticator, settings, clock)
+    session.enter(record, session_id)
+    engine.resume(hello)
+    await converse(stream, session, settings=settings, greet=False)
+
+
 class SubmissionSession(Session):
     """The MX's decisions, but for who may send what to whom."""
 
@@ -98,6 +118,15 @@ class SubmissionSession(Session):
 
     # --- logging in
 
+    def enter(self, record: AccountRecord, session_id: str) -> None:
+        """Somebody else has seen to the login."""
+        self.id = session_id
+        self._logged_in(record)
+
+    def _logged_in(self, record: AccountRecord) -> None:
+        self._record, self.account, self.authenticated = record, record.account, True
+        log.info("logged-in", session=self.id, account=record.address, address=self._stream.peer.address)
+
     async def _auth(self, event: Auth) -> None:
         self._sasl = SaslSession(
             self._authenticator,
@@ -121,9 +150,8 @@ class SubmissionSession(Session):
             return
         self._sasl = None
         if isinstance(step, Accepted):
-            self._record, self.account, self.authenticated = step.account, step.account.account, True
+            self._logged_in(step.account)
             self._stream.authenticated()
-            log.info("logged-in", session=self.id, account=step.account.address, address=self._stream.peer.address)
             self.engine.authenticated()
             return
         self._failed += 1

@@ -3,8 +3,10 @@
 import ssl
 from functools import partial
 
-from rookery.access.frontend.imap import Front, FrontSettings, serve_front
+from rookery.access.frontend.imap import serve_imap_front
 from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts
+from rookery.access.frontend.login import Front, FrontSettings
+from rookery.access.frontend.submission import serve_submission_front
 from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.distribution.cluster.messages import Issued
@@ -12,9 +14,10 @@ from rookery.distribution.directory.values import Revoked
 from rookery.distribution.service.calls import AskRevoked, Renew, Renewed, RevokedNodes, decode_answer, encode
 from rookery.distribution.service.known import KnownDirectory
 from rookery.management.membership import Membership, issued
+from rookery.net.listener import Serve
 from rookery.net.stream import Peer, Stream
 
-LISTENERS = ("imap", "imaps")
+LISTENERS = ("imap", "imaps", "submission", "submissions")
 
 
 class FrontServices:
@@ -32,14 +35,23 @@ class FrontServices:
     def reload(self, config: Config) -> None:
         """Take up new settings; sessions that are open keep theirs."""
         settings = FrontSettings(
+            hostname=config.site.hostname,
             login_time=config.imap.idle_before_login,
             scram=config.auth.scram,
             plaintext_on_loopback=config.auth.plaintext_on_loopback,
+            message_size=config.smtp.message_size,
         )
-        self._serve = partial(serve_front, shared=Front(self.directory, self._hosts, settings, self._tls))
+        clear = Front(self.directory, self._hosts, settings, self._tls)
+        inside = Front(self.directory, self._hosts, settings)  # of TLS
+        self._serve: dict[str, Serve] = {
+            "imap": partial(serve_imap_front, shared=clear),
+            "imaps": partial(serve_imap_front, shared=inside),
+            "submission": partial(serve_submission_front, shared=clear),
+            "submissions": partial(serve_submission_front, shared=inside),
+        }
 
     async def serve(self, name: str, stream: Stream) -> None:
-        await self._serve(stream)
+        await self._serve[name](stream)
 
     def start(self) -> None:
         """Watch over members, and keep the certificate young."""

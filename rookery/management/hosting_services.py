@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import link_to, peer
-from rookery.access.handoff import Handoff
+from rookery.access.handoff import Enter, Handoff
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.log import logger
@@ -59,9 +59,8 @@ class HostingServices:
         self._directory = DirectoryService(
             parts.directory, parts.authenticator, self._locate, self._announce, clock=parts.clock
         )
-        self.handoff = Handoff(
-            parts.directory, parts.hosts, Handles(parts.clock), {"imap": services.enter_imap}
-        )  # fmt: skip
+        enter: dict[str, Enter] = {"imap": services.enter_imap, "submission": services.enter_submission}
+        self.handoff = Handoff(parts.directory, parts.hosts, Handles(parts.clock), enter)
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
         self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)

@@ -9,7 +9,7 @@ from rookery.access.imap.serve import services as imap_services
 from rookery.access.imap.settings import ImapSettings
 from rookery.access.lmtp import serve_lmtp
 from rookery.access.smtp import serve_mx
-from rookery.access.submission import serve_submission
+from rookery.access.submission import enter_submission, serve_submission
 from rookery.base.config import Config
 from rookery.distribution.directory.values import AccountRecord
 from rookery.management.mailing import delivery_settings, smtp_settings
@@ -61,7 +61,15 @@ class Services:
             clock=parts.clock,
             hosts=parts.hosts,
         )
-        self._imap = imap
+        self._enter_imap = partial(enter_imap, shared=imap)
+        self._enter_submission = partial(
+            enter_submission,
+            spool=parts.spool,
+            directory=parts.directory,
+            authenticator=parts.authenticator,
+            settings=smtp,
+            clock=parts.clock,
+        )
         self._siblings = partial(lmtp, settings=delivery_settings(config), trusted=True)
         self._serve = {
             "smtp": partial(mail, tls=tls),
@@ -77,7 +85,11 @@ class Services:
 
     async def enter_imap(self, stream: Stream, record: AccountRecord, session: str, tag: bytes) -> None:
         """A session whose login a frontend has seen to. Raises RookeryError when it cannot be served here."""
-        await enter_imap(stream, record, session, tag, shared=self._imap)
+        await self._enter_imap(stream, record, session, tag)
+
+    async def enter_submission(self, stream: Stream, record: AccountRecord, session: str, hello: bytes) -> None:
+        """As above; `hello`: what the client calls itself."""
+        await self._enter_submission(stream, record, session, hello)
 
     async def serve_sibling(self, stream: Stream) -> None:
         """A delivery from another backend's queue."""

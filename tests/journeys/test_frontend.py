@@ -127,6 +127,40 @@ def test_a_mail_program_works_through_it(cluster: Cluster, tls: bool) -> None:
     assert cluster.node.json("status")["connections"]["frontends"] == 0
 
 
+@pytest.mark.parametrize("listener", ["submission", "submissions"])
+def test_a_mail_program_sends_through_it(cluster: Cluster, listener: str) -> None:
+    port, password = cluster.front.ports[listener], cluster.node.passwords[BOB]
+    client: smtplib.SMTP = (
+        smtplib.SMTP_SSL("127.0.0.1", port, "pc.example.test", timeout=30, context=_unverified())
+        if listener == "submissions"
+        else smtplib.SMTP("127.0.0.1", port, "pc.example.test", 30)
+    )
+    with client:
+        client.ehlo()
+        with pytest.raises(smtplib.SMTPSenderRefused, match="530"):
+            client.sendmail(BOB, [ALICE], "Subject: before login\r\n\r\n")
+        if listener == "submission":
+            client.starttls(context=_unverified())
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            client.login(BOB, "wrong")
+        client.login(BOB, password)
+        subject = f"through {listener}"
+        with pytest.raises(smtplib.SMTPSenderRefused):
+            client.sendmail(ALICE, [ALICE], "Subject: not her\r\n\r\n")
+        client.sendmail(BOB, [ALICE], f"From: {BOB}\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+    mailbox = cluster.login(ALICE)
+
+    def arrived() -> bool:
+        mailbox.select("INBOX")
+        return bool(mailbox.search(None, "SUBJECT", f'"{subject}"')[1][0])
+
+    wait_until(arrived, "what was sent")
+    (number,) = mailbox.search(None, "SUBJECT", f'"{subject}"')[1][0].split()
+    header = mailbox.fetch(number, "(BODY.PEEK[HEADER])")[1][0][1].decode()  # type: ignore[index]
+    assert "Received: from pc.example.test ([127.0.0.1])" in header
+    assert "ESMTPSA" in header
+
+
 def test_a_wrong_password_is_wrong_there_too_and_logged_with_the_clients_address(cluster: Cluster) -> None:
     client = imaplib.IMAP4("127.0.0.1", cluster.front.ports["imap"], 30)
     with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
@@ -248,7 +282,7 @@ def test_a_stolen_frontend_opens_no_account(cluster: Cluster) -> None:
         assert await _opened(link, right) is None
         assert await _opened(link, right) is Cause.DENIED
         # roles that it lacks: hand mail in, say who has logged in, ask for addresses one by one
-        for protocol in ("lmtp", "smtp", "submission", "imap2"):
+        for protocol in ("lmtp", "smtp", "submission", "pop3"):
             assert await _opened(link, Preface(protocol, bob, session="thief")) is Cause.DENIED
         assert await _refused(link, Expect(bob, "imap", "f1", "thief"), Expected) is Cause.DENIED
         assert await _refused(link, Recipient(BOB), Verdict) is Cause.DENIED

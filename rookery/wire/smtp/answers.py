@@ -135,6 +135,10 @@ class Answers:
         self._out.append(reply)
         self._mode = Mode.COMMAND
 
+    def hand_over(self, reply: bytes) -> None:
+        """To Auth or SaslAnswer: another server goes on, whose reply this is; `leftover()` is for that one."""
+        self.close(reply)
+
     def close(self, reply: bytes = b"") -> None:
         """Say `reply` and end, whatever is under way."""
         if reply:

@@ -31,6 +31,14 @@ class Engine(Answers):
     def leftover(self) -> bytes:
         return self._buffer[self._at :]
 
+    def resume(self, hello: bytes) -> None:
+        """Go on where another server has left off: the client has called itself so in its EHLO, and has logged in,
+        which is answered here.
+        """
+        name = read_name(hello, self._limits.name)
+        self.greeted_as, self.extended = "unknown" if isinstance(name, Bad) else name, True
+        self.authenticated()
+
     def tls_started(self) -> None:
         """Nothing learned before counts any more (RFC 3207 section 4.2)."""
         self._tls = True

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest_asyncio
 
 from rookery.access.directory_service import DirectoryService
-from rookery.access.frontend.imap import Front, FrontSettings, serve_front
+from rookery.access.frontend.imap import serve_imap_front
+from rookery.access.frontend.login import Front, FrontSettings
 from rookery.access.frontend.way import ATTEMPTS, Opening
 from rookery.access.imap.serve import entered, serve_entered
 from rookery.base.errors import Cause, RookeryError
@@ -67,7 +68,7 @@ class Cluster:
 
     def connect(self, peer: Peer = HERE) -> Client:
         near, far = memory_pipe(client=peer, server=Peer("127.0.0.1", 143))
-        return Client(near, asyncio.create_task(serve_front(far, self.front)))
+        return Client(near, asyncio.create_task(serve_imap_front(far, self.front)))
 
     async def login(self, name: str = "alice") -> Client:
         client = self.connect()

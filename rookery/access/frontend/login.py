@@ -1,0 +1,114 @@
+"""A login at a frontend, the same for every protocol: the directory decides, step by step, and then the host of the
+account takes the session.
+"""
+
+import ssl
+from dataclasses import dataclass
+
+from rookery.access.frontend.way import Opening, Way, handed_over
+from rookery.access.login import is_loopback, mechanisms
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import short_id
+from rookery.base.log import logger
+from rookery.distribution.service.calls import Challenge, Client, Granted
+from rookery.distribution.service.known import Directory
+from rookery.net.stream import Stream
+
+log = logger("frontend")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontSettings:
+    """login_time: seconds from the connection to the login. failed_logins: of one connection. scram: offered, because
+    the directory has keys. plaintext_on_loopback: passwords without TLS from this machine.
+    """
+
+    hostname: str = "localhost"
+    login_time: float = 60.0
+    failed_logins: int = 5
+    scram: bool = False
+    plaintext_on_loopback: bool = True
+    message_size: int = 50 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What all connections of a frontend share. `tls`: offer STARTTLS with it."""
+
+    directory: Directory
+    way: Way
+    settings: FrontSettings
+    tls: ssl.SSLContext | None = None
+
+
+class Login:
+    """Of one connection. `host`: the stream to the account's host, once that has taken the session."""
+
+    __slots__ = ("_exchange", "_failed", "_protocol", "_shared", "_stream", "host", "id")
+
+    def __init__(self, protocol: str, stream: Stream, shared: Front) -> None:
+        self.id = short_id()
+        self.host: Stream | None = None
+        self._protocol = protocol
+        self._stream = stream
+        self._shared = shared
+        self._exchange = b""  # under way
+        self._failed = 0
+        stream.idle = shared.settings.login_time
+        stream.deadline = stream.now() + shared.settings.login_time
+        log.debug("connected", session=self.id, address=stream.peer.address, tls=stream.tls is not None)
+
+    def mechanisms(self, *, tls: bool | None = None) -> tuple[str, ...]:
+        """SASL mechanisms to offer now, or once TLS is active."""
+        settings = self._shared.settings
+        return mechanisms(
+            self._stream.tls is not None if tls is None else tls,
+            is_loopback(self._stream.peer.address),
+            scram=settings.scram,
+            plaintext_on_loopback=settings.plaintext_on_loopback,
+        )
+
+    async def begin(self, mechanism: str, initial: bytes | None) -> Challenge | Granted:
+        """`mechanism` in any case. Raises RookeryError: as access/login.py's Rejected, or UNAVAILABLE."""
+        name, stream = mechanism.upper(), self._stream
+        if name not in self.mechanisms():
+            plain = name in mechanisms(True, True)
+            raise RookeryError(Cause.DENIED if plain else Cause.UNSUPPORTED, "not offered here")
+        client = Client(self._protocol, stream.peer.address, self.id, stream.tls is not None)
+        return self._under_way(await self._shared.directory.begin(client, name, initial))
+
+    async def step(self, data: bytes) -> Challenge | Granted:
+        """The client's answer to the last challenge. Raises RookeryError."""
+        exchange, self._exchange = self._exchange, b""
+        return self._under_way(await self._shared.directory.step(exchange, data))
+
+    def _under_way(self, step: Challenge | Granted) -> Challenge | Granted:
+        if isinstance(step, Challenge):
+            self._exchange = step.exchange
+        return step
+
+    async def cancel(self) -> None:
+        """The client has given the exchange up, or is gone."""
+        exchange, self._exchange = self._exchange, b""
+        if exchange:
+            try:
+                await self._shared.directory.cancel(exchange)
+            except RookeryError:
+                return  # it ends by itself
+
+    def one_too_many(self) -> bool:
+        """For a login that failed: whether it was the last one that this connection may try."""
+        self._failed += 1
+        return self._failed >= self._shared.settings.failed_logins
+
+    async def hand_over(self, granted: Granted, resume: bytes) -> bytes:
+        """What the host, which has taken the session, says first. Raises RookeryError when none takes it."""
+        opening = Opening(self._protocol, self._stream, self.id, resume)
+        try:
+            self.host, first = await handed_over(self._shared.way, self._shared.directory, granted, opening, log)
+        except RookeryError as error:
+            log.refused("not-opened", error.refusal, session=self.id, account=granted.name)
+            raise
+        log.info("handed-over", session=self.id, account=granted.name, backend=granted.host.backend)
+        self._stream.authenticated()
+        return first
