@@ -5,6 +5,7 @@ is told by the roles in its certificate, how much by a budget of its own, so tha
 seen. When a login is right the account's host is asked to expect it, and the frontend gets the handle.
 """
 
+import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
@@ -48,6 +49,7 @@ FORGIVEN = 0.1  # seconds for one of them
 EXCHANGES = 1_000  # of one node, under way
 EXCHANGE_TIME = 120.0  # seconds for the client's next answer
 AGAIN_TIME, AGAIN = 30.0, 5  # seconds, and times, in which another host may be asked for after a login
+FINDING, PAUSE = 3.0, 0.2  # seconds in which a host is looked for, and between two attempts
 LIFETIME = 300.0  # seconds for which an answer may be remembered; signals make it shorter
 ABSENT_LIFETIME = 30.0  # of an address that does not exist: it may be made at any time
 
@@ -103,6 +105,7 @@ class DirectoryService:
         *,
         clock: Clock,
         random: RandomBytes = system_random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._directory = directory
         self._authenticator = authenticator
@@ -110,6 +113,7 @@ class DirectoryService:
         self._announce = announce
         self._clock = clock
         self._random = random
+        self._sleep = sleep
         self._budgets: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
         self._failures: Budgets[str] = Budgets(clock, FAILURES, FORGIVEN, NODES)
         self._exchanges: defaultdict[str, OrderedDict[bytes, _Exchange]] = defaultdict(OrderedDict)  # by node
@@ -184,9 +188,16 @@ class DirectoryService:
             raise RookeryError(Cause.INVALID, "nobody has logged in there")
         exchange.left -= 1
         number = self._kept(caller, exchange, AGAIN_TIME)
-        host = await self._locate(account)
-        handle = await self._announce(host, Expect(account.account, client.protocol, caller.name, client.session))
-        return Granted(number, account.account, account.address, host, handle)
+        expect = Expect(account.account, client.protocol, caller.name, client.session)
+        until = self._clock.monotonic() + FINDING
+        while True:
+            try:
+                host = await self._locate(account)
+                return Granted(number, account.account, account.address, host, await self._announce(host, expect))
+            except RookeryError as error:  # a host that has just died is found dead within a second
+                if error.cause not in (Cause.UNAVAILABLE, Cause.MOVED) or self._clock.monotonic() >= until:
+                    raise
+            await self._sleep(PAUSE)
 
     def _kept(self, caller: Caller, exchange: _Exchange, seconds: float) -> bytes:
         """Under a number of its own, which only this node may name."""

@@ -1,5 +1,6 @@
 """What a frontend may ask of the directory, and what a stolen one gets out of it."""
 
+import math
 from typing import NamedTuple
 
 import pytest
@@ -45,14 +46,20 @@ class World:
         self.clock: ManualClock = site.clock
         self.handles = Handles(self.clock)
         self.away = False
+        self.back = math.inf  # when it ends
         self._site = site
         self.serve()
 
     def serve(self) -> None:
         site = self._site
         self.service = DirectoryService(
-            site.directory, site.authenticator, self.locate, self.announce, clock=site.clock
+            site.directory, site.authenticator, self.locate, self.announce, clock=site.clock, sleep=self.sleep
         )
+
+    async def sleep(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        if self.clock.monotonic() >= self.back:
+            self.away = False
 
     async def locate(self, account: AccountRecord) -> Host:
         return B1
@@ -149,6 +156,11 @@ async def test_without_tls_or_an_address_there_is_no_login(world: World) -> None
     assert await refusal(world.seen_by(F1).begin(client(tls=False), "PLAIN", plain)) is Cause.DENIED
     for address in ("", "localhost", "198.51.100.300"):
         assert await refusal(world.seen_by(F1).begin(client(address), "PLAIN", plain)) is Cause.INVALID
+
+
+async def test_a_host_that_dies_is_looked_for_until_another_is_found(world: World) -> None:
+    world.away, world.back = True, world.clock.monotonic() + 1.0
+    assert isinstance(await world.seen_by(F1).begin(client(), "PLAIN", b"\0alice\0wonderland"), Granted)
 
 
 async def test_a_host_that_does_not_answer_opens_nothing(world: World) -> None:
