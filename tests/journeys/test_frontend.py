@@ -44,12 +44,12 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.node = RunningSite(folder / "node")
-        self.front = RunningSite(folder / "front", hostname=FRONT)
         self.node.init()
         for name in ("alice", "bob"):
             self.node.add_account(name)
         self.node.rookery("cluster", "init")
         self.node.start()
+        self.front = RunningSite(folder / "front", hostname=FRONT)  # only now: its ports are others
         self.join("f1")
         self.front.start()
 
@@ -124,7 +124,7 @@ def test_a_mail_program_works_through_it(cluster: Cluster, tls: bool) -> None:
     assert data[0][1] == letter  # type: ignore[index]
     assert client.store("1", "+FLAGS", "(\\Seen)")[0] == "OK"
     client.logout()
-    assert cluster.node.json("status")["connections"]["frontends"] == 0
+    wait_until(lambda: cluster.node.json("status")["connections"]["frontends"] == 0, "the end of the session")
 
 
 @pytest.mark.parametrize("listener", ["submission", "submissions"])

@@ -27,12 +27,12 @@ class Pool:
 
     def __init__(self, folder: Path, database: str) -> None:
         self.site = RunningSite(folder / "pool")
-        self.front = RunningSite(folder / "front", hostname="front.example.test")
         backends = [word for name, host in BACKENDS.items() for word in ("--backend", f"{name}={host}")]
         names = ["--domain", "example.test", "--hostname", "pool.example.test", "--database", database]
         run(["init", str(self.site.folder), *names, "--port-offset", str(self.site.offset), *backends])
         self.site.rookery("cluster", "init")
         self.site.start()
+        self.front = RunningSite(folder / "front", hostname="front.example.test")
         for user in USERS:
             self.site.add_account(user)
         token = self.site.rookery(
