@@ -317,7 +317,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """This node among others; see docs/cluster.md."""
+    """This node among others; see docs/frontends.md."""
 
     allow: tuple[Network, ...] = setting(
         list_of(NETWORK),
