@@ -12,6 +12,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.distribution.cluster.joining import Admit
 from rookery.distribution.cluster.messages import MESSAGE_LIMIT
+from rookery.net.accepting import Accepting, bound
 from rookery.net.listener import Networks, contains
 
 TIME = 10.0  # seconds for all of it
@@ -28,44 +29,30 @@ class Desk:
         self._context = context
         self._allow = allow
         self._answer = answer
-        self._sockets: list[socket.socket] = []
+        self._accepting: Accepting | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, addresses: Sequence[str], port: int) -> None:
         """Raises OSError."""
-        loop = asyncio.get_running_loop()
-        for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            listening = socket.create_server((address, port), family=family, backlog=CONNECTIONS)
-            listening.setblocking(False)
-            self._sockets.append(listening)
-            loop.add_reader(listening.fileno(), self._accept, listening)
+        self._accepting = Accepting(bound(addresses, port), "join", self._take)
 
     @property
     def ports(self) -> list[int]:
-        return [listening.getsockname()[1] for listening in self._sockets]
+        return [] if self._accepting is None else self._accepting.ports
 
     async def close(self) -> None:
-        for listening in self._sockets:
-            asyncio.get_running_loop().remove_reader(listening.fileno())
-            listening.close()
-        self._sockets.clear()
+        if self._accepting is not None:
+            self._accepting.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _accept(self, listening: socket.socket) -> None:
-        try:
-            connection, name = listening.accept()
-        except OSError:
-            return  # that one was gone before we took it
-        address = str(name[0])
+    def _take(self, connection: socket.socket, address: str) -> None:
         if not contains(self._allow, address) or len(self._tasks) >= CONNECTIONS:
             log.info("refused", listener="join", address=address)
             connection.close()
             return
-        connection.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._serve(connection, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -8,7 +8,6 @@ from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import link_to, peer
 from rookery.access.handoff import Enter, Handoff
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.ids import AccountId
 from rookery.base.log import logger
 from rookery.base.members import Member, Role
 from rookery.distribution.auth.abuse import Budgets
@@ -64,6 +63,8 @@ class HostingServices:
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
         self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
+        config = parts.config
+        self._here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
         self._desk: Desk | None = None
         self._unwatch: Callable[[], None] = lambda: None
         self.service = Service(opened=self.handoff.opened, called=self._called)
@@ -137,13 +138,10 @@ class HostingServices:
         port = self._membership.port_number
         if isinstance(found, Elsewhere):
             return Host(found.backend or found.pool, at_port(peer(found.address).address, port))
-        listen = self._parts.config.listen
-        return Host(self._parts.backend, reached(self._parts.config, self._parts.backend, listen.cluster))
+        return self._here
 
     async def _announce(self, host: Host, expect: Expect) -> bytes:
-        if host.backend == self._parts.backend:
-            location = await self._parts.hosts.locate(AccountId(expect.account))
-            if not isinstance(location, Elsewhere):
-                return self.handoff.expected(expect).handle
+        if host == self._here:
+            return self.handoff.expected(expect).handle
         link = await link_to(self._membership.links, peer(host.address), Role.BACKEND)
         return decode_answer(await link.call(encode(expect), ANNOUNCING), Expected).handle

@@ -159,12 +159,12 @@ class Membership:
     async def _take_up(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            ends = self.member.ends
+            before = self.member.serial
             try:
                 self.contexts.reload()
             except RookeryError as error:
                 log.refused("certificate-unreadable", error.refusal)
-            if self.member.ends != ends:
+            if self.member.serial != before:
                 self._renewed()
 
     def _renewed(self) -> None:

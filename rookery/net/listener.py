@@ -5,7 +5,6 @@ a PROXY header can be taken off before TLS begins, and running out of file descr
 """
 
 import asyncio
-import errno
 import ipaddress
 import socket
 import ssl
@@ -13,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from rookery.base.log import logger
+from rookery.net.accepting import Accepting, bound
 from rookery.net.limits import Admission, Admissions, ConnectionLimits, Refused, Total
 from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME, SocketStream, nothing
 from rookery.net.stream import Interrupted, Peer, Stream
@@ -22,11 +22,7 @@ from rookery.wire.proxy import NotProxy, ProxyHeader, read_header
 Networks: TypeAlias = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 Serve: TypeAlias = Callable[[Stream], Awaitable[None]]
 
-BACKLOG = 4096  # connections the kernel keeps for us
-ACCEPTS = 64  # taken in one turn of the loop
-PAUSE = 0.5  # seconds without accepting when descriptors have run out
 PROXY_TIME = 5.0  # seconds for a PROXY header
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = logger("net")
 
@@ -58,7 +54,6 @@ class Listener:
         refusal: bytes = b"",
         give_way: Callable[[], None] = nothing,
     ) -> None:
-        self._sockets = list(sockets)
         self._serve = serve
         self._name = name
         self._admissions = admissions
@@ -70,42 +65,17 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[asyncio.Task[None], SocketStream | None] = {}
         self._draining = False
-        for listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self.accept, listening)
+        self.accepting = Accepting(sockets, name, self._take)
 
     @property
     def ports(self) -> list[int]:
-        return [listening.getsockname()[1] for listening in self._sockets]
+        return self.accepting.ports
 
     @property
     def sessions(self) -> int:
         return len(self._sessions)
 
     # --- taking connections
-
-    def accept(self, listening: socket.socket) -> None:
-        """Called by the loop when connections wait."""
-        for _ in range(ACCEPTS):
-            try:
-                connection, name = listening.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._pause(listening, error)
-                    return
-                continue  # that one was gone before we took it
-            connection.setblocking(False)
-            self._take(connection, str(name[0]).removeprefix("::ffff:"))
-
-    def _pause(self, listening: socket.socket, error: OSError) -> None:
-        log.error("cannot-accept", listener=self._name, error=str(error))
-        self._loop.remove_reader(listening.fileno())
-        self._loop.call_later(PAUSE, self._resume, listening)
-
-    def _resume(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self.accept, listening)
 
     def _take(self, connection: socket.socket, address: str) -> None:
         admission = None
@@ -238,10 +208,7 @@ class Listener:
     # --- the end
 
     def stop_accepting(self) -> None:
-        for listening in self._sockets:
-            self._loop.remove_reader(listening.fileno())
-            listening.close()
-        self._sockets.clear()
+        self.accepting.stop()
 
     async def drain(self, seconds: float = 10.0) -> int:
         """Take no more, ask every session to end after its current command, and end those that have not in `seconds`.
@@ -311,17 +278,8 @@ async def listen(
     `refusal` is the one line for a peer that gets no connection. Raises OSError, naming address and port, and then
     nothing is open.
     """
-    sockets: list[socket.socket] = []
-    try:
-        for address in addresses:
-            sockets.append(_bound(address, port))
-            port = port or sockets[0].getsockname()[1]
-    except OSError as error:
-        for opened in sockets:
-            opened.close()
-        raise OSError(error.errno, f"cannot listen on {address} port {port}: {error.strerror}") from error
     return Listener(
-        sockets,
+        bound(addresses, port),
         serve,
         name=name,
         admissions=Admissions(limits, total or Total()),
@@ -331,19 +289,3 @@ async def listen(
         refusal=refusal,
         give_way=give_way,
     )
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.setblocking(False)
-        listening.bind((address, port))
-        listening.listen(BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    return listening

@@ -191,14 +191,14 @@ class Exhausted:
 
 
 async def test_running_out_of_descriptors_is_a_pause(opening: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rookery.net.listener.PAUSE", 0.0)
+    monkeypatch.setattr("rookery.net.accepting.PAUSE", 0.0)
     listener = await opening()
-    exhausted = Exhausted(listener._sockets[0])
+    exhausted = Exhausted(listener.accepting._sockets[0])
     with captured() as events:
-        listener.accept(exhausted)  # type: ignore[arg-type]
+        listener.accepting.accept(exhausted)  # type: ignore[arg-type]
     assert exhausted.asked == 1
     assert [name for _, name, _ in events] == ["cannot-accept"]
-    listener._resume(listener._sockets[0])
+    listener.accepting._resume(listener.accepting._sockets[0])
     reader, writer = await connect(listener)
     assert await reader.readline()
     writer.close()

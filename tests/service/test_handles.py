@@ -21,14 +21,12 @@ def test_it_opens_nothing_else_and_is_used_up_by_trying() -> None:
         assert handles.redeem(handle, ALICE, "imap", "f1") is None
 
 
-def test_it_ends_with_its_time_and_with_the_incarnation() -> None:
+def test_it_ends_with_its_time() -> None:
     clock = ManualClock()
     handles = Handles(clock)
-    late, lost = handles.expect(ALICE, "imap", "f1", "s"), handles.expect(ALICE, "imap", "f1", "s")
+    late = handles.expect(ALICE, "imap", "f1", "s")
     clock.advance(LIFETIME)
     assert handles.redeem(late, ALICE, "imap", "f1") is None
-    handles.forget()
-    assert handles.redeem(lost, ALICE, "imap", "f1") is None
     assert handles.redeem(b"", ALICE, "imap", "f1") is None
 
 

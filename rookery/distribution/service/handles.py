@@ -1,7 +1,7 @@
 """What opens an account at its host: a random handle, made when the directory says that somebody has logged in.
 
 No signature, no shared key and no clock of another node: it holds for one account, protocol and frontend, once, for
-some seconds of this process's own time, and dies with the incarnation that made it.
+some seconds of this process's own time. Whether the account is hosted here is asked again when it is opened.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ class Coming(NamedTuple):
 
 
 class Handles:
-    """One per incarnation of a host. Event loop only."""
+    """One per process of a host. Event loop only."""
 
     __slots__ = ("_clock", "_coming", "_most", "_random")
 
@@ -55,10 +55,6 @@ class Handles:
         if found is None or found.until <= self._clock.monotonic():
             return None
         return found.session if found[:3] == (account, protocol, frontend) else None
-
-    def forget(self) -> None:
-        """The incarnation has ended."""
-        self._coming.clear()
 
 
 def _digest(handle: bytes) -> bytes:

@@ -1,10 +1,6 @@
-"""The cluster port: links that other nodes dial. Who may connect at all is decided before TLS, by address.
-
-The listening sockets are read by us and not by the loop's servers, so that who is not allowed costs one `accept`.
-"""
+"""The cluster port: links that other nodes dial. Who may connect at all is decided before TLS, by address."""
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections import Counter
@@ -12,17 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rookery.base.log import logger
+from rookery.net.accepting import Accepting, bound
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import REVOKED
 from rookery.net.cluster.node import Node, Service, check_context
 from rookery.net.listener import Networks, contains
 from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME
 from rookery.net.wheel import Wheel
-
-BACKLOG = 1024  # connections the kernel keeps for us
-ACCEPTS = 64  # taken in one turn of the loop
-PAUSE = 0.5  # seconds without accepting when descriptors have run out
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = logger("cluster")
 
@@ -53,7 +45,6 @@ class ClusterPort:
         wheel: Wheel,
         settings: PortSettings,
     ) -> None:
-        self._sockets = list(sockets)
         self._node = node
         self._service = service
         self._context = context
@@ -64,12 +55,11 @@ class ClusterPort:
         self._links: set[Link] = set()
         self._strangers: dict[Link, str] = {}  # of them, those that have not said HELLO, and where they come from
         self._counts: Counter[str] = Counter()  # of those, by address
-        for listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self.accept, listening)
+        self._accepting = Accepting(sockets, "cluster", self._take)
 
     @property
     def ports(self) -> list[int]:
-        return [listening.getsockname()[1] for listening in self._sockets]
+        return self._accepting.ports
 
     def __len__(self) -> int:
         """Connections, those that have not said HELLO among them."""
@@ -85,27 +75,6 @@ class ClusterPort:
         return next((link for link in self._links if link.usable and link.peer.name == name), None)
 
     # --- taking connections
-
-    def accept(self, listening: socket.socket) -> None:
-        """Called by the loop when connections wait."""
-        for _ in range(ACCEPTS):
-            try:
-                connection, name = listening.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    log.error("cannot-accept", listener="cluster", error=str(error))
-                    self._loop.remove_reader(listening.fileno())
-                    self._loop.call_later(PAUSE, self._resume, listening)
-                    return
-                continue  # that one was gone before we took it
-            connection.setblocking(False)
-            self._take(connection, str(name[0]))
-
-    def _resume(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
-            self._loop.add_reader(listening.fileno(), self.accept, listening)
 
     def _take(self, connection: socket.socket, address: str) -> None:
         refused = self._refused(address)
@@ -175,25 +144,19 @@ class ClusterPort:
 
     def goodbye(self, reason: str) -> None:
         """Take nothing new, on any link; each ends when what was begun has."""
-        self._stop_accepting()
+        self._accepting.stop()
         for link in list(self._links):
             link.goodbye(reason)
 
     async def close(self) -> None:
         """End everything now."""
-        self._stop_accepting()
+        self._accepting.stop()
         tasks = list(self._handshakes)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for link in list(self._links):
             link.abort()
-
-    def _stop_accepting(self) -> None:
-        for listening in self._sockets:
-            self._loop.remove_reader(listening.fileno())
-            listening.close()
-        self._sockets.clear()
 
 
 def open_port(
@@ -211,16 +174,4 @@ def open_port(
     Raises OSError, naming address and port, and then nothing is open; ValueError when the context does not do.
     """
     check_context(context)
-    sockets: list[socket.socket] = []
-    try:
-        for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            listening = socket.create_server((address, port), family=family, backlog=BACKLOG)
-            listening.setblocking(False)
-            sockets.append(listening)
-            port = port or listening.getsockname()[1]
-    except OSError as error:
-        for opened in sockets:
-            opened.close()
-        raise OSError(error.errno, f"cannot listen on {address} port {port}: {error.strerror}") from error
-    return ClusterPort(sockets, node, service, context, wheel=wheel, settings=settings)
+    return ClusterPort(bound(addresses, port), node, service, context, wheel=wheel, settings=settings)
