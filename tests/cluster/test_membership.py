@@ -21,5 +21,6 @@ async def test_what_another_process_renewed_is_used(world: World, looks: None) -
     membership.take_up()
     await world.renew("first")
     await until(lambda: membership.member.serial != before)
+    await until(lambda: membership.links._context is membership.contexts.client)  # for links dialled from now on
     assert membership.contexts.client is not context
     await membership.close()
