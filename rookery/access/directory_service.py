@@ -7,15 +7,14 @@ seen. When a login is right the account's host is asked to expect it, and the fr
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Collection
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import RandomBytes, system_random
 from rookery.base.log import logger
-from rookery.base.members import Role
+from rookery.base.members import Member
 from rookery.distribution.auth.abuse import Budgets, network_of
 from rookery.distribution.auth.authenticator import Authenticator
 from rookery.distribution.directory.directory import Directory
@@ -31,15 +30,12 @@ from rookery.distribution.service.calls import (
     Granted,
     Host,
     Nothing,
-    Question,
     Recipient,
     Step,
     Verdict,
-    decode_question,
-    encode,
     refused,
 )
-from rookery.net.cluster.member import permits
+from rookery.distribution.service.questions import Questions
 
 BURST = 2_000  # questions of one node at once
 REFILL = 0.0005  # seconds for one more: 2,000 a second
@@ -56,26 +52,8 @@ ABSENT_LIFETIME = 30.0  # of an address that does not exist: it may be made at a
 log = logger("directory")
 
 
-class Caller(Protocol):
-    """The node at the other end, by its certificate."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def roles(self) -> Collection[Role]: ...
-
-
 Locate = Callable[[AccountRecord], Awaitable[Host]]
 Announce = Callable[[Host, Expect], Awaitable[bytes]]
-
-_CALLS: dict[type[Question], str] = {
-    Begin: "authenticate",
-    Step: "authenticate",
-    Cancel: "authenticate",
-    Again: "authenticate",
-    Recipient: "recipient",
-}
 
 
 class _Exchange:
@@ -119,34 +97,15 @@ class DirectoryService:
         self._exchanges: defaultdict[str, OrderedDict[bytes, _Exchange]] = defaultdict(OrderedDict)  # by node
         self.failed: dict[str, int] = {}  # logins, by node; those of nodes whose certificates were checked
 
-    async def answer(self, caller: Caller, data: bytes) -> bytes:
-        """Never raises for what the other node said; what went wrong is the answer."""
-        try:
-            return encode(await self._answered(caller, decode_question(data)))
-        except RookeryError as error:
-            return encode(refused(error.refusal))
+    def take(self, questions: Questions) -> None:
+        """Answer those that are ours."""
+        questions.take(Begin, self._begin, "authenticate")
+        questions.take(Step, self._step, "authenticate")
+        questions.take(Again, self._again, "authenticate")
+        questions.take(Cancel, self._cancel, "authenticate")
+        questions.take(Recipient, self._recipient, "recipient")
 
-    async def _answered(self, caller: Caller, question: Question) -> Answer:
-        if not permits(caller.roles, _CALLS.get(type(question), "")):
-            log.warning("not-permitted", node=caller.name, question=type(question).__name__)
-            raise RookeryError(Cause.DENIED, "the certificate of this node has no role that may ask so")
-        self.charge(caller)
-        match question:
-            case Begin():
-                return await self._begin(caller, question)
-            case Step():
-                return await self._step(caller, question)
-            case Cancel():
-                self._exchanges[caller.name].pop(question.exchange, None)
-                return Nothing()
-            case Again():
-                return await self._granted(caller, self._taken(caller, question.exchange))
-            case Recipient():
-                return await self._recipient(question)
-            case _:
-                raise RookeryError(Cause.INVALID, "that is asked of hosts")
-
-    def charge(self, caller: Caller) -> None:
+    def charge(self, caller: Member) -> None:
         """For a question, of whatever kind. Raises TOO_MANY."""
         if not self._budgets.room(caller.name):
             raise RookeryError(Cause.TOO_MANY, "this node asks too much")
@@ -154,7 +113,8 @@ class DirectoryService:
 
     # --- logging in ---
 
-    async def _begin(self, caller: Caller, begin: Begin) -> Answer:
+    async def _begin(self, caller: Member, begin: Begin) -> Answer:
+        self.charge(caller)
         client = begin.client
         if not network_of(client.address):
             raise RookeryError(Cause.INVALID, "a client has an IP address")  # by which its guesses are counted
@@ -166,11 +126,21 @@ class DirectoryService:
         )
         return await self._after(caller, _Exchange(begin, sasl), await sasl.start(begin.mechanism, begin.initial))
 
-    async def _step(self, caller: Caller, step: Step) -> Answer:
+    async def _step(self, caller: Member, step: Step) -> Answer:
+        self.charge(caller)
         found = self._taken(caller, step.exchange)
         return await self._after(caller, found, await found.sasl.answer(step.data))
 
-    async def _after(self, caller: Caller, exchange: _Exchange, step: SaslStep) -> Answer:
+    async def _cancel(self, caller: Member, cancel: Cancel) -> Answer:
+        self.charge(caller)
+        self._exchanges[caller.name].pop(cancel.exchange, None)
+        return Nothing()
+
+    async def _again(self, caller: Member, again: Again) -> Answer:
+        self.charge(caller)
+        return await self._granted(caller, self._taken(caller, again.exchange))
+
+    async def _after(self, caller: Member, exchange: _Exchange, step: SaslStep) -> Answer:
         if isinstance(step, Accepted):
             exchange.account = step.account
             return await self._granted(caller, exchange)
@@ -181,7 +151,7 @@ class DirectoryService:
             return refused(Refusal(step.cause, step.what))
         return Challenge(self._kept(caller, exchange, EXCHANGE_TIME), step.data)
 
-    async def _granted(self, caller: Caller, exchange: _Exchange) -> Answer:
+    async def _granted(self, caller: Member, exchange: _Exchange) -> Answer:
         """Where to go, and the handle that opens the account there."""
         account, client = exchange.account, exchange.begin.client
         if account is None or not exchange.left:
@@ -199,7 +169,7 @@ class DirectoryService:
                     raise
             await self._sleep(PAUSE)
 
-    def _kept(self, caller: Caller, exchange: _Exchange, seconds: float) -> bytes:
+    def _kept(self, caller: Member, exchange: _Exchange, seconds: float) -> bytes:
         """Under a number of its own, which only this node may name."""
         own, now = self._exchanges[caller.name], self._clock.monotonic()
         while own and (len(own) >= EXCHANGES or next(iter(own.values())).until <= now):
@@ -209,7 +179,7 @@ class DirectoryService:
         own[number] = exchange
         return number
 
-    def _taken(self, caller: Caller, number: bytes) -> _Exchange:
+    def _taken(self, caller: Member, number: bytes) -> _Exchange:
         found = self._exchanges[caller.name].pop(number, None)
         if found is None or found.until <= self._clock.monotonic():
             raise RookeryError(Cause.INVALID, "no such exchange is under way")
@@ -217,7 +187,8 @@ class DirectoryService:
 
     # --- addresses ---
 
-    async def _recipient(self, question: Recipient) -> Verdict:
+    async def _recipient(self, caller: Member, question: Recipient) -> Verdict:
+        self.charge(caller)
         known = await self._directory.find(lambda directory: directory.known(question.address))
         exists = known is Known.LOCAL
         return Verdict(exists, known is not Known.NOT_LOCAL, LIFETIME if exists else ABSENT_LIFETIME)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from rookery.access.directory_service import Caller
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.log import logger
+from rookery.base.members import Member
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.values import Elsewhere, Location
@@ -50,11 +50,8 @@ class Handoff:
         """Sessions under way."""
         return len(self._sessions)
 
-    async def expect(self, caller: Caller, question: Expect) -> Expected:
-        """Raises RookeryError: DENIED for a node that may not say who has logged in, MOVED when the host is another."""
-        if not permits(caller.roles, "expect"):
-            log.warning("not-permitted", node=caller.name, question="expect")
-            raise RookeryError(Cause.DENIED, "the certificate of this node has no role that may say who has logged in")
+    async def expect(self, caller: Member, question: Expect) -> Expected:
+        """Raises RookeryError(MOVED) when the host is another."""
         account = AccountId(question.account)
         location = await self._hosts.locate(account)
         if isinstance(location, Elsewhere):

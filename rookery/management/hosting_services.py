@@ -18,7 +18,6 @@ from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.service.calls import (
-    Answer,
     AskRevoked,
     Expect,
     Expected,
@@ -27,18 +26,16 @@ from rookery.distribution.service.calls import (
     Renewed,
     RevokedNodes,
     decode_answer,
-    decode_question,
     encode,
-    refused,
 )
 from rookery.distribution.service.handles import Handles
+from rookery.distribution.service.questions import Questions
 from rookery.management.desk import Desk
 from rookery.management.keeping import at_port
 from rookery.management.membership import Membership, files
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
 from rookery.management.services import Services
-from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
 
 ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
@@ -67,7 +64,12 @@ class HostingServices:
         self._here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
         self._desk: Desk | None = None
         self._unwatch: Callable[[], None] = lambda: None
-        self.service = Service(opened=self.handoff.opened, called=self._called)
+        questions = Questions()
+        self._directory.take(questions)
+        questions.take(Expect, self.handoff.expect, "expect")
+        questions.take(AskRevoked, self._revoked)
+        questions.take(Renew, self._renew)
+        self.service = Service(opened=self.handoff.opened, called=questions.called)
 
     async def start(self, addresses: Sequence[str]) -> None:
         """Take links, and watch over members; where the authority is, take new nodes, and keep the certificate young.
@@ -100,36 +102,20 @@ class HostingServices:
 
     # --- questions ---
 
-    async def _called(self, link: Link, payload: bytes) -> bytes:
-        try:
-            question = decode_question(payload)
-            answer: Answer
-            if isinstance(question, Expect):
-                answer = await self.handoff.expect(link.peer, question)
-            elif isinstance(question, AskRevoked):
-                self._directory.charge(link.peer)
-                answer = await self._revoked(question)
-            elif isinstance(question, Renew):
-                answer = await self._renew(link.peer, question)
-            else:
-                return await self._directory.answer(link.peer, payload)
-        except RookeryError as error:
-            answer = refused(error.refusal)
-        return encode(answer)
-
-    async def _revoked(self, question: AskRevoked) -> RevokedNodes:
+    async def _revoked(self, caller: Member, question: AskRevoked) -> RevokedNodes:
+        self._directory.charge(caller)
         found = await self._members.revoked()
         if found.number == question.known:
             return RevokedNodes(found.number)
         return RevokedNodes(found.number, sorted(found.names), sorted(found.serials))
 
-    async def _renew(self, member: Member, question: Renew) -> Renewed:
+    async def _renew(self, caller: Member, question: Renew) -> Renewed:
         if self._registrar is None:
             raise RookeryError(Cause.UNAVAILABLE, "the cluster's authority is on another node")
-        if not self._renewals.room(member.name):
+        if not self._renewals.room(caller.name):
             raise RookeryError(Cause.TOO_MANY, "this node was given many certificates lately")
-        self._renewals.charge(member.name)
-        return Renewed(messages.encode(await self._registrar.renew(member, question.request)))
+        self._renewals.charge(caller.name)
+        return Renewed(messages.encode(await self._registrar.renew(caller, question.request)))
 
     # --- hosts ---
 

@@ -1,7 +1,6 @@
 """What a frontend may ask of the directory, and what a stolen one gets out of it."""
 
 import math
-from typing import NamedTuple
 
 import pytest
 
@@ -9,9 +8,10 @@ from rookery.access import directory_service
 from rookery.access.directory_service import EXCHANGE_TIME, DirectoryService
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.members import Role
+from rookery.base.members import Member, Role
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.service.calls import (
+    Answer,
     Begin,
     Challenge,
     Client,
@@ -24,19 +24,18 @@ from rookery.distribution.service.calls import (
 )
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.known import KnownDirectory
+from rookery.distribution.service.questions import Questions
 from tests.auth.conftest import Site
 from tests.wire.sasl.scram_client import ScramClient
 
 B1 = Host("b1", "192.0.2.21:8143")
 
 
-class Node(NamedTuple):
-    name: str
-    roles: frozenset[Role]
+def node(name: str, *roles: Role) -> Member:
+    return Member(name, frozenset(roles), b"", 0)
 
 
-F1, F2 = Node("f1", frozenset({Role.FRONTEND})), Node("f2", frozenset({Role.FRONTEND}))
-MX = Node("mx1", frozenset({Role.MX_IN}))
+F1, F2, MX = node("f1", Role.FRONTEND), node("f2", Role.FRONTEND), node("mx1", Role.MX_IN)
 
 
 class World:
@@ -55,6 +54,8 @@ class World:
         self.service = DirectoryService(
             site.directory, site.authenticator, self.locate, self.announce, clock=site.clock, sleep=self.sleep
         )
+        self.questions = Questions()
+        self.service.take(self.questions)
 
     async def sleep(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -70,9 +71,9 @@ class World:
         assert host == B1
         return self.handles.expect(expect.account, expect.protocol, expect.frontend, expect.session)  # type: ignore[arg-type]
 
-    def seen_by(self, node: Node) -> KnownDirectory:
+    def seen_by(self, node: Member) -> KnownDirectory:
         async def call(data: bytes) -> bytes:
-            return await self.service.answer(node, data)
+            return await self.questions.answer(node, data)
 
         return KnownDirectory(call, self.clock)
 
@@ -214,12 +215,16 @@ async def test_addresses(world: World) -> None:
 
 
 async def test_who_may_ask_what(world: World) -> None:
-    stranger = Node("s", frozenset({Role.MX_OUT}))
+    async def never(caller: Member, question: Expect) -> Answer:
+        raise AssertionError(f"asked by {caller.name}")
+
+    stranger = node("s", Role.MX_OUT)
+    world.questions.take(Expect, never, "expect")
     assert await refusal(world.seen_by(MX).begin(client(), "PLAIN", b"\0alice\0wonderland")) is Cause.DENIED
     assert await refusal(world.seen_by(stranger).recipient("alice@d.test")) is Cause.DENIED
     for question in (Recipient("alice@d.test"), Expect(b"a" * 16, "imap", "f1", "s")):
-        assert b"denied" in await world.service.answer(stranger, encode(question))
-    assert b"denied" in await world.service.answer(F1, encode(Expect(b"a" * 16, "imap", "f1", "s")))
+        assert b"denied" in await world.questions.answer(stranger, encode(question))
+    assert b"denied" in await world.questions.answer(F1, encode(Expect(b"a" * 16, "imap", "f1", "s")))
 
 
 async def test_a_node_that_asks_without_end_is_slowed_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,4 +239,4 @@ async def test_a_node_that_asks_without_end_is_slowed_down(world: World, monkeyp
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\xa5begin", b"\x92\xa9recipient\xda\xff\xff", b"\x90" * 1000])
 async def test_nonsense_is_answered(world: World, data: bytes) -> None:
-    assert b"invalid" in await world.service.answer(F1, data)
+    assert b"invalid" in await world.questions.answer(F1, data)

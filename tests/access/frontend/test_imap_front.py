@@ -18,6 +18,7 @@ from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.service.calls import Expect, Granted, Host
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.known import KnownDirectory
+from rookery.distribution.service.questions import Questions
 from rookery.net.memory import memory_pipe
 from rookery.net.stream import Peer, Stream
 from tests.access.imap.support import DOMAIN, HERE, OUTSIDE, PASSWORD, Client, World, make_world, message
@@ -39,12 +40,14 @@ class Cluster:
         self.service = DirectoryService(
             world.directory, world.services.authenticator, self.locate, self.announce, clock=world.clock
         )
+        self.questions = Questions()
+        self.service.take(self.questions)
         self.front = Front(KnownDirectory(self.call, world.clock), self, FrontSettings(scram=True))
 
     async def call(self, question: bytes) -> bytes:
         if self.away:
             raise RookeryError(Cause.UNAVAILABLE, "no directory node answers")
-        return await self.service.answer(F1, question)
+        return await self.questions.answer(F1, question)
 
     async def locate(self, account: AccountRecord) -> Host:
         return B1
