@@ -3,7 +3,9 @@ for the accounts it hosts, and where it is the authority, renewals.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
+from rookery import __version__
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import link_to, peer
 from rookery.access.handoff import Enter, Handoff
@@ -14,8 +16,9 @@ from rookery.distribution.auth.abuse import Budgets
 from rookery.distribution.cluster import messages
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
+from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
-from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.directory.values import AccountRecord, Presence
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.service.calls import (
     AskRevoked,
@@ -62,6 +65,7 @@ class HostingServices:
         self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
         config = parts.config
         self._here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
+        self._turn = count()  # of the backends of other pools
         self._desk: Desk | None = None
         self._unwatch: Callable[[], None] = lambda: None
         questions = Questions()
@@ -78,6 +82,7 @@ class HostingServices:
         """
         self._membership.take(await self._members.revoked())
         self._membership.listen(addresses, self.service)
+        self._membership.say(self._say_present)
         self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))
         config = self._parts.config
         backends = [name for name, _ in config.store.backends]
@@ -100,6 +105,11 @@ class HostingServices:
         assert self._registrar is not None
         return await self._registrar.renew(self._membership.member, request)
 
+    async def _say_present(self) -> None:
+        backends = [name for name, _ in self._parts.config.store.backends]
+        said = Presence(self._membership.member.name, self._here.backend, self._here.address, __version__)
+        await self._members.say_present(said, backends)
+
     # --- questions ---
 
     async def _revoked(self, caller: Member, question: AskRevoked) -> RevokedNodes:
@@ -121,10 +131,24 @@ class HostingServices:
 
     async def _locate(self, account: AccountRecord) -> Host:
         found = await self._parts.hosts.locate(account.account)
-        port = self._membership.port_number
-        if isinstance(found, Elsewhere):
-            return Host(found.backend or found.pool, at_port(peer(found.address).address, port))
-        return self._here
+        if not isinstance(found, Elsewhere):
+            return self._here
+
+        def told(directory: Directory) -> list[Host]:
+            pool = directory.pool_of(account)
+            if found.pool and pool is not None and pool.name != found.pool:  # moved, and the directory is old
+                pool = next((one for one in directory.pools() if one.name == found.pool), None)
+            backends = () if pool is None else pool.backends
+            return [
+                Host(one.backend, one.cluster) for one in backends if one.cluster and found.backend in ("", one.backend)
+            ]
+
+        hosts = await self._parts.directory.find(told)
+        if hosts:
+            return hosts[next(self._turn) % len(hosts)]
+        # One of the former release tells no cluster port: it is taken to be the same as ours.
+        address = at_port(peer(found.address).address, self._membership.port_number)
+        return Host(found.backend or found.pool, address)
 
     async def _announce(self, host: Host, expect: Expect) -> bytes:
         if host == self._here:

@@ -11,8 +11,9 @@ from rookery import __version__
 from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.log import logger
+from rookery.base.log import Level, logger
 from rookery.base.members import Member, Role, roles_text
+from rookery.base.outage import Outage
 from rookery.distribution.cluster.admission import Admission
 from rookery.distribution.cluster.certificates import member_of
 from rookery.distribution.cluster.contexts import Contexts
@@ -29,6 +30,7 @@ from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
 from rookery.net.wheel import shared_wheel
 
 LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
+SAY_AGAIN = 5.0  # seconds until the directory is told again what it did not hear
 
 log = logger("cluster")
 
@@ -134,6 +136,23 @@ class Membership:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), LOOK_EVERY)
+
+    # --- where it is ---
+
+    def say(self, present: Callable[[], Awaitable[None]]) -> None:
+        """Until `present` has told the directory where this process is."""
+        self._tasks.append(asyncio.create_task(self._say(present)))
+
+    async def _say(self, present: Callable[[], Awaitable[None]]) -> None:
+        outage = Outage(log, "not-announced", self._clock.monotonic, Level.INFO)
+        while True:
+            try:
+                await present()
+                outage.over()
+                return
+            except RookeryError as error:
+                outage.failed(error.cause.value, what=error.what)
+            await asyncio.sleep(SAY_AGAIN)
 
     # --- the certificate ---
 

@@ -21,6 +21,7 @@ from rookery.distribution.directory.values import AccountRecord, AccountState, C
 from rookery.distribution.placement.pools import AcrossPools, Hosts
 from rookery.distribution.placement.values import Elsewhere
 from rookery.management.keeping import at_port, backend_host
+from rookery.management.membership import files
 from rookery.management.operations.accounts import purge_expired
 from rookery.net.dial import dial
 from rookery.net.stream import Stream
@@ -90,8 +91,12 @@ async def register_pool(parts: "Parts") -> None:
     """The pool that this node serves, and where it is reached. Raises RookeryError CONFLICT."""
     config = parts.config
     listen = config.listen
+    member = files(parts.site).state() is not None
     backend = PoolBackend(
-        parts.backend, reached(config, parts.backend, listen.imap), reached(config, parts.backend, listen.lmtp)
+        parts.backend,
+        reached(config, parts.backend, listen.imap),
+        reached(config, parts.backend, listen.lmtp),
+        reached(config, parts.backend, listen.cluster) if member else "",
     )
     await parts.pools.register(
         config.store.pool,

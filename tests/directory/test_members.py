@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rookery.base.clock import ManualClock
@@ -18,7 +19,7 @@ from rookery.distribution.directory.administration import Administration
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.opening import MIGRATIONS, ensure_site, open_directory
-from rookery.distribution.directory.values import AuthorityRecord, Kind, MemberRecord, Verb
+from rookery.distribution.directory.values import AuthorityRecord, Kind, MemberRecord, Presence, Verb
 from rookery.storage.gate import Gate
 from rookery.storage.sqlite import SqliteDatabase
 
@@ -302,6 +303,40 @@ async def test_every_directory_node_hears_of_a_revocation(node: Callable[[], Dir
     async with asyncio.timeout(20):
         await told.wait()
     assert (await Members(here).revoked()).names == {"n"}
+
+
+# --- where they are ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_member_says_where_its_processes_are(directory: Directory) -> None:
+    await found(directory)
+    office = Office(directory)
+    await office.join("n")
+    members = office.members
+    first, second = (Presence("n", name, f"127.0.5.{number}:7143", "0.1.0") for number, name in enumerate(("a", "b")))
+    for one in (first, second):
+        await members.say_present(one, ["a", "b"])
+    assert await members.presences() == [first, second]
+    before = (await members.revoked()).number
+    await members.say_present(first, ["a", "b"])  # nothing new
+    assert (await members.revoked()).number == before
+    elsewhere = msgspec.structs.replace(second, address="127.0.5.9:7143", release="0.2.0")
+    await members.say_present(elsewhere, ["b"])  # has no `a` any more
+    assert await members.presences() == [elsewhere]
+
+
+async def test_whoever_is_no_member_is_nowhere(directory: Directory) -> None:
+    await found(directory)
+    office = Office(directory)
+    await office.join("n")
+    said = Presence("n", "", "127.0.5.1:7143", "0.1.0")
+    await office.members.say_present(said, [])
+    await office.members.revoke("n")
+    assert await office.members.presences() == []
+    for name in ("n", "stranger"):
+        with pytest.raises(RookeryError) as told:
+            await office.members.say_present(msgspec.structs.replace(said, name=name), [])
+        assert told.value.cause is Cause.DENIED
 
 
 # --- the release before -----------------------------------------------------------------------------------------------

@@ -351,3 +351,20 @@ async def test_a_directory_without_pools_goes_on(tmp_path: Path, hasher: Hasher)
         assert [found.pool for found in directory.domains()] == [0, 0]
     finally:
         await directory.close()
+
+
+async def test_a_backend_of_the_release_before_tells_no_cluster_port(tmp_path: Path, hasher: Hasher) -> None:
+    path, clock = tmp_path / "d.db", ManualClock()
+    directory = open_directory(path, clock=clock, gate=Gate(), hasher=hasher)
+    try:
+        pools = PoolAdministration(directory)
+        new = PoolBackend("a1", A1.address, A1.lmtp, "127.0.5.1:7143")
+        assert (await pools.register("a", STATIC, "store-a", A1)).backends == (A1,)
+        assert (await pools.register("a", STATIC, "store-a", new)).backends == (new,)  # it was restarted as a member
+        columns = ("pool", "backend", "address", "lmtp")
+        with SqliteDatabase(path, MIGRATIONS) as former, former.write() as tx:
+            tx.insert_many("pool_backend", columns, [(directory.here, B1.backend, B1.address, B1.lmtp)])
+        (pool,) = directory.pools()
+        assert [one.cluster for one in pool.backends] == ["127.0.5.1:7143", ""]
+    finally:
+        await directory.close()

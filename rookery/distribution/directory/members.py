@@ -1,13 +1,13 @@
 """Who belongs to the cluster, as any directory node sees it, and the acts that need no key of the authority."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rookery.distribution.directory import acts
 from rookery.distribution.directory import reads_members as reads
 from rookery.distribution.directory.directory import Directory
-from rookery.distribution.directory.rules_members import OneMember
-from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Revoked
+from rookery.distribution.directory.rules_members import OneMember, SayPresent
+from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Presence, Revoked
 from rookery.storage.engine import Reader
 
 T = TypeVar("T")
@@ -41,6 +41,14 @@ class Members:
     async def revoked(self) -> Revoked:
         """To be asked again whenever the directory tells its watchers."""
         return await self._look(reads.revoked)
+
+    async def presences(self) -> list[Presence]:
+        """Where the processes of members are, as they have said."""
+        return await self._look(reads.presences)
+
+    async def say_present(self, presence: Presence, beside: Sequence[str]) -> None:
+        """`beside`: all backends of that node. Raises DENIED when it is no member."""
+        await self._directory.act(acts.SAY_PRESENT, SayPresent(presence, tuple(beside), self._directory.now()))
 
     async def revoke(self, name: str) -> MemberRecord:
         """All certificates of the node count no more, nor does its join token, and it gets none any more."""

@@ -11,7 +11,7 @@ from rookery.distribution.directory import reads
 from rookery.distribution.directory.addresses import POSTMASTER, Address, canonical_domain
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.rules_accounts import add_builtin
-from rookery.distribution.directory.schema import GENERATIONS, MEMBERS, POOLS, TABLES
+from rookery.distribution.directory.schema import ADDRESSES, GENERATIONS, MEMBERS, POOLS, TABLES
 from rookery.distribution.directory.secrets import Secrets
 from rookery.distribution.directory.settings import DirectorySettings
 from rookery.storage.engine import Database, Reader
@@ -25,6 +25,7 @@ MIGRATIONS = (
     Migration(2, POOLS, oldest_release="0.1.0"),
     Migration(3, GENERATIONS, oldest_release="0.1.0"),
     Migration(4, MEMBERS, oldest_release="0.1.0"),
+    Migration(5, ADDRESSES, oldest_release="0.1.0"),
 )
 WAITING_LIMIT = 8 * 1024 * 1024  # octets of acts that wait for the writer
 

@@ -149,10 +149,13 @@ def expired(reader: Reader, pool: int, now: int, limit: int) -> list[AccountReco
     return [_record(row) for row in rows]
 
 
+_BACKENDS = "SELECT pool, backend, address, lmtp, cluster FROM pool_backend ORDER BY backend"
+
+
 def pools(reader: Reader) -> list[Pool]:
     """In order of their numbers: the first one has all accounts that were never given a pool."""
     backends: dict[int, list[PoolBackend]] = {}
-    for number, *backend in reader.rows("SELECT pool, backend, address, lmtp FROM pool_backend ORDER BY backend"):
+    for number, *backend in reader.rows(_BACKENDS):
         backends.setdefault(number, []).append(PoolBackend(*backend))
     rows = reader.rows(
         "SELECT pool, name, kind, store, address, lmtp, open, free, created, generation FROM pool ORDER BY pool"

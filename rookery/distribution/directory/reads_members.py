@@ -2,7 +2,7 @@
 
 from rookery.base.members import roles_of
 from rookery.distribution.directory import reads
-from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Revoked
+from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Presence, Revoked
 from rookery.storage.engine import Reader, Row
 
 CLUSTER = "cluster"  # the key of its id in `site`
@@ -39,6 +39,15 @@ def member(reader: Reader, name: str) -> MemberRecord | None:
 def members(reader: Reader) -> list[MemberRecord]:
     """In order of their names, revoked ones too."""
     return [_member(row) for row in reader.rows(_MEMBER + "ORDER BY m.name")]
+
+
+def presences(reader: Reader) -> list[Presence]:
+    """Of nodes that are members, in order of their names and backends."""
+    rows = reader.rows(
+        "SELECT p.name, p.backend, p.address, p.release FROM presence p JOIN member m ON m.name = p.name"
+        " WHERE m.revoked = 0 ORDER BY p.name, p.backend"
+    )
+    return [Presence(*row) for row in rows]
 
 
 def invitations(reader: Reader) -> list[Invitation]:

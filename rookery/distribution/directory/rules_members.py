@@ -12,7 +12,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Role, roles_text
 from rookery.distribution.directory import reads_members as reads
 from rookery.distribution.directory.rules import Outcome, note
-from rookery.distribution.directory.values import AuthorityRecord, Kind, MemberRecord, Verb
+from rookery.distribution.directory.values import AuthorityRecord, Kind, MemberRecord, Presence, Verb
 from rookery.storage.engine import Transaction
 
 MEMBERS_LIMIT = 1000
@@ -78,6 +78,14 @@ class Renew(msgspec.Struct, frozen=True):
 
 class OneMember(msgspec.Struct, frozen=True):
     name: str
+    at: int
+
+
+class SayPresent(msgspec.Struct, frozen=True):
+    """`beside`: all backends of that node, () for none; others that it has had are no more."""
+
+    presence: Presence
+    beside: tuple[str, ...]
     at: int
 
 
@@ -259,6 +267,27 @@ def _need_member(tx: Transaction, name: str) -> MemberRecord:
     return found
 
 
+# --- where it is -----------------------------------------------------------------------------------------------------
+
+
+def say_present(tx: Transaction, act: SayPresent) -> Outcome[None]:
+    """Roles it does not say: they are in the member's row."""
+    said = act.presence
+    have = reads.member(tx, said.name)
+    if have is None or have.revoked:
+        raise RookeryError(Cause.DENIED, f"{said.name[:80]} is no node of the cluster")
+    known = [one for one in reads.presences(tx) if one.name == said.name]
+    gone = [one.backend for one in known if one.backend not in (said.backend, *act.beside)]
+    if said in known and not gone:
+        return Outcome(None)
+    note(tx, act.at, (Kind.MEMBER, said.name, Verb.CHANGED))
+    for backend in (said.backend, *gone):
+        tx.run("DELETE FROM presence WHERE name = ? AND backend = ?", said.name, backend)
+    columns = ("name", "backend", "address", "release")
+    tx.insert_many("presence", columns, [(said.name, said.backend, said.address, said.release)])
+    return Outcome(None)
+
+
 # --- leaving --------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +319,6 @@ def forget_member(tx: Transaction, act: OneMember) -> Outcome[None]:
             Cause.IN_USE, f"{act.name} has a certificate that ends in {have.ends + SKEW - act.at} s; forget it then"
         )
     note(tx, act.at, (Kind.MEMBER, act.name, Verb.DESTROYED))
-    for table in ("join_token", "certificate", "member"):
+    for table in ("join_token", "certificate", "presence", "member"):
         tx.run(f"DELETE FROM {table} WHERE name = ?", act.name)
     return Outcome(None)

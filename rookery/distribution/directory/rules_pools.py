@@ -250,8 +250,8 @@ def _enter(tx: Transaction, act: RegisterPool, known: int) -> Outcome[Pool]:
 
 def _set_backend(tx: Transaction, number: int, backend: PoolBackend) -> None:
     tx.run("DELETE FROM pool_backend WHERE pool = ? AND backend = ?", number, backend.backend)
-    row = (number, backend.backend, backend.address, backend.lmtp)
-    tx.insert_many("pool_backend", ("pool", "backend", "address", "lmtp"), [row])
+    row = (number, backend.backend, backend.address, backend.lmtp, backend.cluster)
+    tx.insert_many("pool_backend", ("pool", "backend", "address", "lmtp", "cluster"), [row])
 
 
 def report_free(tx: Transaction, act: ReportFree) -> Outcome[None]:

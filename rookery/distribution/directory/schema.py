@@ -152,3 +152,15 @@ MEMBERS = (
     "CREATE INDEX certificate_ends ON certificate (ends)",
     "CREATE INDEX certificate_revoked ON certificate (serial) WHERE revoked > 0",
 )
+
+# Where the processes of members are reached by other nodes; a backend of the former release tells no cluster port.
+ADDRESSES = (
+    "ALTER TABLE pool_backend ADD COLUMN cluster TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE presence (
+        name TEXT NOT NULL,
+        backend TEXT NOT NULL,
+        address TEXT NOT NULL,
+        release TEXT NOT NULL,
+        PRIMARY KEY (name, backend)
+    ) STRICT, WITHOUT ROWID""",
+)

@@ -134,11 +134,13 @@ class PoolKind(Enum):
 
 
 class PoolBackend(msgspec.Struct, frozen=True):
-    """Where a backend is reached, as host:port: by IMAP and by LMTP, "" where it has no such listener."""
+    """Where a backend is reached, as host:port: by IMAP, by LMTP and by other nodes of the cluster; "" where it has no
+    such listener. One of the former release tells no cluster port."""
 
     backend: str
     address: str
     lmtp: str
+    cluster: str = ""
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -197,6 +199,16 @@ class MemberRecord(msgspec.Struct, frozen=True):
     @property
     def roles(self) -> frozenset[Role]:
         return roles_of(self.words)
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What a process of a member says of itself. `backend`: "" where it serves no pool. `address`: host:port of its
+    cluster port."""
+
+    name: str
+    backend: str
+    address: str
+    release: str
 
 
 class Invitation(msgspec.Struct, frozen=True):
