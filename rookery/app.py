@@ -20,19 +20,17 @@ from rookery.base.config import Config, Problem
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import demo as demo_site
-from rookery.management.certificates import expires
-from rookery.management.control import ControlServer
 from rookery.management.fronting import LISTENERS as FRONT_LISTENERS
 from rookery.management.fronting import FrontServices
 from rookery.management.hosting_services import HostingServices
-from rookery.management.http import HttpServer, Page
 from rookery.management.keeping import lmtp_socket
-from rookery.management.membership import Membership, files, is_frontend
-from rookery.management.metrics import Gauge, Metrics
+from rookery.management.membership import Membership, files, is_outpost
+from rookery.management.metrics import Gauge
 from rookery.management.operations.accounts import make_missing, purge_expired
-from rookery.management.operations.check import check_tls, ports
-from rookery.management.operations.registry import Operation, load_all
-from rookery.management.operations.status import health, hosted_here, queue_figures
+from rookery.management.operations.check import check_tls
+from rookery.management.operations.registry import Operation
+from rookery.management.operations.status import Health, health, hosted_here, queue_figures
+from rookery.management.outpost import Outpost
 from rookery.management.parts import Parts
 from rookery.management.pooling import follow, register_pool, report_free
 from rookery.management.process import Process, checked, tell
@@ -86,9 +84,9 @@ class MailNode(Process):
         self._mail = services = Services(parts, self._tls)
         stack.push_async_callback(services.close)
         if files(self.site).state() is not None:  # a member of a cluster: others may ask it, and bring sessions
-            membership = Membership(self.site, self.config, parts.clock)
-            stack.push_async_callback(membership.close)
-            self._hosting = HostingServices(parts, services, membership)
+            self.membership = Membership(self.site, self.config, parts.clock)
+            stack.push_async_callback(self.membership.close)
+            self._hosting = HostingServices(parts, services, self.membership)
             stack.push_async_callback(self._hosting.close)
         return services
 
@@ -123,17 +121,11 @@ class MailNode(Process):
     # --- management ---
 
     async def _serve_management(self, parts: Parts, stack: AsyncExitStack) -> None:
-        load_all()
-
         async def operate(operation: Operation, arguments: msgspec.Struct) -> object:
-            return await operation.run(
-                parts, **{name: getattr(arguments, name) for name in arguments.__struct_fields__}
-            )
+            return await operation.run(parts, **msgspec.structs.asdict(arguments))
 
-        async def healthz() -> Page:
-            found = await health(parts)
-            lines = [*(["ok"] if found.ok else found.problems), *found.warnings, ""]
-            return Page(200 if found.ok else 503, "text/plain; charset=utf-8", "\n".join(lines).encode())
+        async def healthy() -> Health:
+            return await health(parts)
 
         async def queue_gauges() -> list[Gauge]:
             queue = await queue_figures(parts)
@@ -153,34 +145,12 @@ class MailNode(Process):
 
         async def gauges() -> list[Gauge]:
             return [
-                ("connections", "Open connections, by listener.", dict(self.connections())),
                 ("passwords_waiting", "Password checks begun or waiting.", {"": parts.hasher.waiting}),
                 ("store_waiting_octets", "Changes that wait for the store's writer.", {"": parts.store.writer.waiting}),
-                (
-                    "certificate_end_seconds",
-                    "When the certificate ends, UTC; 0: unreadable.",
-                    {"": self._certificate_end()},
-                ),
-                ("started_seconds", "When the node was started, UTC.", {"": self.started}),
             ]
 
-        control = ControlServer(self.site.control(self.config, self.backend), operate)
-        await control.start()
-        stack.push_async_callback(control.close)
-        port = ports(self.config).get("http")
-        if port:
-            http = HttpServer({"/healthz": healthz, "/metrics": Metrics(queue_gauges, hosted_gauge, gauges).page})
-            try:
-                await http.start(self._addresses[0] if self.backend else self.config.http.address, port)
-            except OSError as error:
-                raise RookeryError(Cause.UNAVAILABLE, f"http.port: {error.strerror or error}") from error
-            stack.push_async_callback(http.close)
-
-    def _certificate_end(self) -> float:
-        try:
-            return expires(self.site.path(self.config.tls.certificate)).timestamp()
-        except (OSError, ValueError):
-            return 0.0
+        asked = [] if self._hosting is None else [self._hosting.gauges]
+        await self._serve_console(stack, operate, healthy, queue_gauges, hosted_gauge, gauges, *asked)
 
     # --- by itself ---
 
@@ -222,12 +192,18 @@ class FrontNode(Process):
 
     async def _build(self, stack: AsyncExitStack) -> FrontServices:
         clock = SystemClock()
-        membership = Membership(self.site, self.config, clock)
+        self.membership = membership = Membership(self.site, self.config, clock)
         stack.push_async_callback(membership.close)
         self._front = FrontServices(self.config, membership, self._tls, clock)
         return self._front
 
     async def _begin(self, stack: AsyncExitStack) -> None:
+        outpost = Outpost(self.site, self.config, self, self._front.problems)
+
+        async def operate(operation: Operation, arguments: msgspec.Struct) -> object:
+            return await outpost.run(operation, msgspec.structs.asdict(arguments))
+
+        await self._serve_console(stack, operate, outpost.health, self._front.gauges)
         self._front.start()
 
 
@@ -249,7 +225,7 @@ def serve(folder: Path, backend: str = "", before_ready: Callable[[Parts], Await
     tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
 
     async def live() -> None:
-        if is_frontend(site):
+        if is_outpost(site):
             await FrontNode(site, config, warnings, tls).run()
         else:
             await MailNode(site, config, warnings, tls, backend, before_ready).run()

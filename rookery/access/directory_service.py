@@ -95,7 +95,7 @@ class DirectoryService:
         self._budgets: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
         self._failures: Budgets[str] = Budgets(clock, FAILURES, FORGIVEN, NODES)
         self._exchanges: defaultdict[str, OrderedDict[bytes, _Exchange]] = defaultdict(OrderedDict)  # by node
-        self.failed: dict[str, int] = {}  # logins, by node; those of nodes whose certificates were checked
+        self.failed: dict[str, float] = {}  # logins, by node; those of nodes whose certificates were checked
 
     def take(self, questions: Questions) -> None:
         """Answer those that are ours."""

@@ -129,9 +129,13 @@ class Client:
     def _alone(self, found: Operation, arguments: dict[str, object]) -> object:
         import asyncio
 
+        from rookery.management.membership import is_outpost
+        from rookery.management.outpost import Outpost
         from rookery.management.parts import Parts
 
         async def run() -> object:
+            if is_outpost(self.site):
+                return await Outpost(self.site, self.config).run(found, arguments)
             parts = await Parts.open(self.site, self.config)
             try:
                 return await found.run(parts, **arguments)

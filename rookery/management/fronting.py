@@ -13,7 +13,8 @@ from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.directory.values import Revoked
 from rookery.distribution.service.calls import AskRevoked, Renew, Renewed, RevokedNodes, decode_answer, encode
 from rookery.distribution.service.known import KnownDirectory
-from rookery.management.membership import Membership, issued
+from rookery.management.membership import AWAY, Membership, issued
+from rookery.management.metrics import Gauge
 from rookery.net.listener import Serve
 from rookery.net.stream import Peer, Stream
 
@@ -52,6 +53,23 @@ class FrontServices:
 
     async def serve(self, name: str, stream: Stream) -> None:
         await self._serve[name](stream)
+
+    # --- as an administrator sees it ---
+
+    def problems(self) -> list[str]:
+        """Why nobody can log in here, in plain words."""
+        silent = self._membership.heard
+        return [f"no directory node has answered for {silent:.0f} s: nobody can log in"] if silent >= AWAY else []
+
+    async def gauges(self) -> list[Gauge]:
+        return [
+            ("directory_answers_kept", "Addresses whose answers are remembered.", dict(self.directory.kept)),
+            (
+                "directory_silent_seconds",
+                "Since no directory node has answered; 0: one did.",
+                {"": self.directory.stale},
+            ),
+        ]
 
     def start(self) -> None:
         """Watch over members, and keep the certificate young."""

@@ -36,6 +36,7 @@ from rookery.distribution.service.questions import Questions
 from rookery.management.desk import Desk
 from rookery.management.keeping import at_port
 from rookery.management.membership import Membership, files
+from rookery.management.metrics import Gauge
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
 from rookery.management.services import Services
@@ -100,6 +101,11 @@ class HostingServices:
         self._unwatch()
         if self._desk is not None:
             await self._desk.close()
+
+    async def gauges(self) -> list[Gauge]:
+        return [
+            ("failed_logins", "Logins that were wrong, by the node through which they came.", self._directory.failed)
+        ]
 
     async def _renewed_here(self, request: bytes) -> Issued:
         assert self._registrar is not None

@@ -23,6 +23,8 @@ from rookery.distribution.cluster.messages import Issued, read_answer
 from rookery.distribution.cluster.renewing import LOOK, Renewing
 from rookery.distribution.directory.values import Revoked
 from rookery.management.desk import ask as ask_at_desk
+from rookery.management.metrics import Gauge
+from rookery.management.operations.status import MemberFigures
 from rookery.management.site import Site
 from rookery.net.cluster.links import DialSettings, Links
 from rookery.net.cluster.node import Node, Service
@@ -31,6 +33,7 @@ from rookery.net.wheel import shared_wheel
 
 LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
 SAY_AGAIN = 5.0  # seconds until the directory is told again what it did not hear
+AWAY = 5.0  # seconds without an answer to that after which nobody counts as there
 
 log = logger("cluster")
 
@@ -39,8 +42,8 @@ def files(site: Site) -> ClusterFiles:
     return ClusterFiles(site.folder / "cluster")
 
 
-def is_frontend(site: Site) -> bool:
-    """Whether its certificate says that it is one, and nothing that keeps mail or accounts. Raises RookeryError."""
+def is_outpost(site: Site) -> bool:
+    """Whether its certificate says that it keeps neither mail nor accounts. Raises RookeryError."""
     state = files(site).state()
     return state is not None and not state.member.roles & {Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.MX_IN}
 
@@ -56,6 +59,8 @@ class Membership:
         self._admission = Admission()
         self._tasks: list[asyncio.Task[None]] = []
         self._port: ClusterPort | None = None
+        self._renewing: Renewing | None = None
+        self._heard = clock.monotonic()
         cluster = self.contexts.state.cluster
         self._node = Node(cluster, self.member.name, __version__, lambda der: member_of(der, cluster), self._admits)
         self.links = Links(
@@ -74,6 +79,46 @@ class Membership:
     def member(self) -> Member:
         """This node, as its certificate says."""
         return self.contexts.state.member
+
+    # --- as an administrator sees it ---
+
+    @property
+    def heard(self) -> float:
+        """Seconds since it was told last who is a member no more."""
+        return self._clock.monotonic() - self._heard
+
+    def figures(self) -> MemberFigures:
+        member, port = self.member, self._port
+        return MemberFigures(
+            member.name,
+            sorted(member.roles),
+            member.ends,
+            len(self.links) + (0 if port is None else len(port)),
+            self.links.streams + (0 if port is None else port.streams),
+            self.heard,
+        )
+
+    def problems(self) -> list[str]:
+        """Why other nodes may not take it for one of theirs, in plain words."""
+        now, ends, failed = self._clock.wall(), self.member.ends, self._renewing and self._renewing.problem
+        why = f" ({failed.what or failed.cause.value})" if failed else ""
+        if now >= ends:
+            return [f"its certificate in the cluster has ended, and it gets no other{why}"]
+        if failed:
+            return [f"its certificate in the cluster ends in {(ends - now) / 3600:.1f} h, and it gets no other{why}"]
+        return []
+
+    async def gauges(self) -> list[Gauge]:
+        port, revoked = self._port, self.revoked
+        links = {"dialled": len(self.links), "taken": 0 if port is None else len(port)}
+        streams = {"dialled": self.links.streams, "taken": 0 if port is None else port.streams}
+        return [
+            ("cluster_links", "Connections with other nodes, by who made them.", dict(links)),
+            ("cluster_streams", "Streams on them.", dict(streams)),
+            ("cluster_certificate_end_seconds", "When the node's certificate ends, UTC.", {"": self.member.ends}),
+            ("cluster_revoked", "Certificates that were revoked.", {"": len(revoked.serials)}),
+            ("cluster_revoked_age_seconds", "Since the list of those was last confirmed.", {"": self.heard}),
+        ]
 
     @property
     def port_number(self) -> int:
@@ -132,6 +177,7 @@ class Membership:
             woken.clear()
             try:
                 self.take(await look())
+                self._heard = self._clock.monotonic()
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
             with suppress(TimeoutError):
@@ -161,7 +207,7 @@ class Membership:
         folder `cluster` one does, the others `take_up`.
         """
         addresses = tuple(str(one) for one in self._config.cluster.authority if one is not None)
-        renewing = Renewing(
+        renewing = self._renewing = Renewing(
             self._files,
             self.contexts,
             self._clock,

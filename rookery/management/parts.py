@@ -29,6 +29,7 @@ from rookery.distribution.queue.queue import Queue
 from rookery.distribution.spool.spool import Spool
 from rookery.management.keeping import Placing, open_accounts, open_mail, open_queue
 from rookery.management.mailing import build_queue, queue_settings
+from rookery.management.operations.status import MemberFigures
 from rookery.management.pooling import across
 from rookery.management.site import Site
 from rookery.storage.counters import WHOLE, read_counters
@@ -78,6 +79,14 @@ class Running(Protocol):
 
     def connections(self) -> Mapping[str, int]:
         """By listener."""
+        ...
+
+    def member(self) -> MemberFigures | None:
+        """As it is in its cluster, if it is in one."""
+        ...
+
+    def complaints(self) -> list[str]:
+        """Of its being a member, in plain words."""
         ...
 
 

@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import ClassVar, Protocol
 
@@ -18,9 +18,12 @@ from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import garbage
+from rookery.management.console import Console, Gauges, Operate
+from rookery.management.membership import Membership
 from rookery.management.node_log import direct_log, log_unhandled, reopen_log
 from rookery.management.notify import notify
 from rookery.management.operations.check import check_settings, check_tls, ports
+from rookery.management.operations.status import Health, MemberFigures
 from rookery.management.privileges import allow_open_files, become, must_become
 from rookery.management.site import Site
 from rookery.management.supervisor import orphaned
@@ -70,6 +73,7 @@ class Process(ABC):
         self._services: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
         self._stopping = asyncio.Event()
         self._failure: RookeryError | None = None
+        self.membership: Membership | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- what it serves ---
@@ -135,6 +139,23 @@ class Process(ABC):
     def connections(self) -> Mapping[str, int]:
         """By listener."""
         return {name: listener.sessions for name, listener in self._listeners.items()}
+
+    def member(self) -> MemberFigures | None:
+        """As it is in its cluster, if it is in one."""
+        return None if self.membership is None else self.membership.figures()
+
+    def complaints(self) -> list[str]:
+        """Of its being a member, in plain words."""
+        return [] if self.membership is None else self.membership.problems()
+
+    async def _serve_console(
+        self, stack: AsyncExitStack, operate: Operate, health: Callable[[], Awaitable[Health]], *gauges: Gauges
+    ) -> None:
+        """Let its administrator ask. Raises RookeryError(UNAVAILABLE)."""
+        of_member = [] if self.membership is None else [self.membership.gauges]
+        console = Console(self, operate, health, *gauges, *of_member)
+        stack.push_async_callback(console.close)
+        await console.start(self._addresses[0] if self.backend else self.config.http.address)
 
     # --- listeners ---
 

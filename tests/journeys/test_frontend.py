@@ -2,10 +2,12 @@
 
 import asyncio
 import imaplib
+import re
 import smtplib
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -181,6 +183,50 @@ def test_the_nodes_are_listed(cluster: Cluster) -> None:
     assert cluster.node.rookery("cluster", "init", code=1).stderr == "rookery: this directory has a cluster already\n"
 
 
+def _metric(site: RunningSite, name: str) -> float:
+    """Its one line on /metrics, of which `name` is the beginning."""
+    with urlopen(f"http://127.0.0.1:{site.ports['http']}/metrics", timeout=30) as page:
+        lines = [line for line in page.read().decode().splitlines() if line.startswith(f"rookery_{name} ")]
+    assert len(lines) == 1, (name, lines)
+    return float(lines[0].split()[-1])
+
+
+def test_an_administrator_asks_a_frontend_as_any_node(cluster: Cluster) -> None:
+    front = cluster.front
+    client = cluster.login()
+    status = front.json("status")
+    assert (status["member"]["node"], status["member"]["roles"]) == ("f1", ["frontend"])
+    assert status["running"]
+    assert status["accounts"] is status["queue"] is None
+    assert status["connections"]["imap"] >= 1
+    assert status["member"]["streams"] >= 1
+    assert "f1: frontend; certificate ends 20" in front.rookery("status").stdout
+    assert front.rookery("health").stdout == "healthy\n"
+    with urlopen(f"http://127.0.0.1:{front.ports['http']}/healthz", timeout=30) as page:
+        assert page.read() == b"ok\n"
+    assert _metric(front, 'connections{name="imap"}') >= 1
+    assert _metric(front, 'cluster_links{name="dialled"}') >= 1
+    assert _metric(front, "directory_questions_total") >= 1
+    assert _metric(front, "cluster_certificate_end_seconds") == status["member"]["ends"]
+    assert _metric(front, "certificate_end_seconds") > status["member"]["ends"]
+    assert _metric(front, "cluster_revoked_age_seconds") < 30
+    session = re.findall(r"handed-over session=(\w+)", front.log_text())[-1]
+    for site in (front, cluster.node):
+        assert session in site.rookery("trace", session).stdout
+    front.rookery("log", "level", "frontend", "debug")
+    assert {"component": "frontend", "level": "debug"} in front.json("log", "level")
+    front.rookery("check")
+    refused = front.rookery("account", "list", code=1).stderr
+    assert refused.startswith("rookery: this node is no more than frontend: run `rookery account list` on a node with")
+    client.logout()
+
+
+def test_logins_that_fail_are_counted_at_the_directory_for_each_frontend(cluster: Cluster) -> None:
+    with imaplib.IMAP4("127.0.0.1", cluster.front.ports["imap"], 30) as client, pytest.raises(imaplib.IMAP4.error):
+        client.login(BOB, "wrong")
+    assert _metric(cluster.node, 'failed_logins{name="f1"}') >= 1
+
+
 def test_a_token_works_once(cluster: Cluster, tmp_path: Path) -> None:
     address = f"127.0.0.1:{cluster.node.ports['join']}"
     token = cluster.node.rookery("node", "add", "once", "--role", "frontend", "--address", address).stdout.strip()
@@ -212,6 +258,11 @@ def test_when_the_node_is_killed_the_frontend_says_so_and_goes_on_afterwards(own
 
     wait_until(again, "a login through the frontend")
     cluster.front.kill()
+    status = cluster.front.json("status")
+    assert not status["running"]
+    assert status["member"]["node"] == "f1"
+    assert "frontend" in cluster.front.rookery("account", "list", code=1).stderr
+    assert not (cluster.front.folder / "store").exists()
     cluster.front.start()
     assert again()
 
@@ -254,6 +305,7 @@ async def _refused(link: Link, question: Begin | Recipient | Expect | Renew, kin
 
 def test_the_disk_of_a_frontend_has_nothing_but_its_own_certificates(cluster: Cluster) -> None:
     files = {str(path.relative_to(cluster.front.folder)) for path in cluster.front.folder.rglob("*") if path.is_file()}
+    files.discard("control.sock")
     assert files == {"rookery.toml", "cluster/authorities.pem", "cluster/node.pem", "tls/cert.pem", "tls/key.pem"}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rookery.access.frontend.way import Opening
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Role
+from rookery.base.meters import counter
 from rookery.distribution.service.calls import Granted
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import Links
@@ -14,6 +15,9 @@ from rookery.wire.proxy import Endpoint
 
 ANSWER = 20.0  # seconds for one answer: a login that was wrong is answered late
 TAKEN = 10.0  # seconds for a host to take a session
+
+_asked = counter("directory_questions", "Questions to directory nodes.")
+_unanswered = counter("directory_questions_unanswered", "Of those, the ones that no directory node answered.")
 
 
 def peer(address: str) -> Peer:
@@ -44,6 +48,7 @@ class LinkedDirectory:
     async def call(self, question: bytes) -> bytes:
         """Raises RookeryError(UNAVAILABLE) when nobody answers."""
         failure = RookeryError(Cause.UNAVAILABLE, "no directory node is named")
+        _asked.add()
         for address in list(self._addresses):
             try:
                 answer = await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
@@ -54,6 +59,7 @@ class LinkedDirectory:
                 self._addresses.remove(address)
                 self._addresses.insert(0, address)
             return answer
+        _unanswered.add()
         raise RookeryError(Cause.UNAVAILABLE, f"no directory node answers: {failure.what}") from failure
 
 

@@ -60,13 +60,19 @@ class KnownDirectory:
         self._call = call
         self._clock = clock
         self._verdicts: tuple[OrderedDict[str, _Held], ...] = (OrderedDict(), OrderedDict())  # absent, existing
-        self._kept = absent, kept
+        self._most = absent, kept
         self._away_since: float | None = None
 
     @property
     def stale(self) -> float:
         """Seconds for which no directory node has answered; 0.0: the last question was answered."""
         return 0.0 if self._away_since is None else self._clock.monotonic() - self._away_since
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """Answers remembered, of addresses that exist and that do not."""
+        absent, existing = map(len, self._verdicts)
+        return {"existing": existing, "absent": absent}
 
     async def _ask(self, question: Question) -> bytes:
         try:
@@ -121,7 +127,7 @@ class KnownDirectory:
             known.pop(address, None)
         known = self._verdicts[verdict.exists]
         known[address] = _Held(verdict, self._clock.monotonic())
-        if len(known) > self._kept[verdict.exists]:
+        if len(known) > self._most[verdict.exists]:
             known.popitem(last=False)
 
     def forget(self) -> None:

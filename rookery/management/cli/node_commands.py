@@ -9,7 +9,7 @@ import typer
 
 from rookery.base.errors import RookeryError
 from rookery.management.cli.main import Context
-from rookery.management.cli.output import age, amount, complain, pairs, table, write, write_json
+from rookery.management.cli.output import age, amount, complain, moment, pairs, table, write, write_json
 from rookery.management.client import Client
 
 store = typer.Typer(help="Mail that is kept.", no_args_is_help=True)
@@ -38,23 +38,33 @@ def status(
     if json:
         write_json(found)
         return
-    now, queue = time.time(), found.queue
     connections = ", ".join(f"{name} {count}" for name, count in found.connections.items())
-    states = ", ".join(f"{count} {name}" for name, count in queue.states.items() if count)
-    oldest = f", the oldest for {age(queue.oldest_age)}" if queue.oldest else ""
-    pairs(
-        [
-            ("site", found.site),
-            ("version", found.version),
-            ("node", f"running for {age(now - found.started)}" if found.running else "stopped"),
-            ("backend", f"{found.backend}, hosts {found.hosted} account{'' if found.hosted == 1 else 's'}"),
-            ("domains", str(found.domains)),
-            ("accounts", str(found.accounts)),
-            ("connections", connections or "none"),
-            ("queue", f"{queue.messages} messages, {amount(queue.octets)}{oldest}"),
-            ("recipients", states or "none"),
-        ]
-    )
+    facts = [
+        ("site", found.site),
+        ("version", found.version),
+        ("node", f"running for {age(time.time() - found.started)}" if found.running else "stopped"),
+    ]
+    if found.hosted is not None:
+        facts.append(("backend", f"{found.backend}, hosts {found.hosted} account{'' if found.hosted == 1 else 's'}"))
+    if found.domains is not None:
+        facts.append(("domains", str(found.domains)))
+    if found.accounts is not None:
+        facts.append(("accounts", str(found.accounts)))
+    facts.append(("connections", connections or "none"))
+    if found.queue is not None:
+        queue = found.queue
+        states = ", ".join(f"{count} {name}" for name, count in queue.states.items() if count)
+        oldest = f", the oldest for {age(queue.oldest_age)}" if queue.oldest else ""
+        facts.append(("queue", f"{queue.messages} messages, {amount(queue.octets)}{oldest}"))
+        facts.append(("recipients", states or "none"))
+    if found.member is not None:
+        member = found.member
+        facts.append(("member", f"{member.node}: {', '.join(member.roles)}; certificate ends {moment(member.ends)}"))
+        if found.running:
+            facts.append(("links", f"{member.links}, {member.streams} streams"))
+        if member.heard is not None:
+            facts.append(("directory", f"heard of {age(member.heard)} ago"))
+    pairs(facts)
 
 
 def health(context: typer.Context, json: Json = False) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rookery.base.config import Config, Problem
 from rookery.base.config.load import line_numbers
+from rookery.base.errors import RookeryError
 from rookery.management import bodies
 from rookery.management.site import CONFIG_NAME, Site
 
@@ -22,6 +23,7 @@ def check_site(folder: Path, *, now: float) -> list[Problem]:
     config, problems = site.load()
     problems += check_settings(site, config)
     problems += check_tls(site, config, now)
+    problems += check_member(site, config, now)
     problems += check_databases(site, config)
     problems += check_bodies(site, config)
     return problems
@@ -56,6 +58,32 @@ def check_bodies(site: Site, config: Config) -> list[Problem]:
         return []
     line = line_numbers(site.config_file.read_text(encoding="utf-8")).get("store.blobs", 0)
     return [Problem(str(site.config_file), line, "store.blobs", said, "expected a place where bodies can be written")]
+
+
+def check_member(site: Site, config: Config, now: float) -> list[Problem]:
+    """Of a node of a cluster: its certificate there, and whom it asks."""
+    if not (site.folder / "cluster").is_dir():
+        return []
+    from rookery.management.membership import files, is_outpost  # loads what only members need
+
+    folder, found = files(site).folder, []
+    try:
+        state = files(site).state()
+    except RookeryError as error:
+        return [Problem(str(folder), 0, "", error.what, "")]
+    if state is None:
+        return []
+    if now >= state.member.ends:
+        ended = "the node's certificate in the cluster has ended"
+        found.append(
+            Problem(str(files(site).node), 0, "", ended, "when it runs, it asks cluster.authority for another", True)
+        )
+    if is_outpost(site) and not config.cluster.directory:
+        lines = line_numbers(site.config_file.read_text(encoding="utf-8"))
+        line = lines.get("cluster.directory", 0)
+        expected = "expected the cluster ports of directory nodes, which a node without accounts asks"
+        found.append(Problem(str(site.config_file), line, "cluster.directory", "[]", expected))
+    return found
 
 
 def check_tls(site: Site, config: Config, now: float) -> list[Problem]:

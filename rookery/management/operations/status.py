@@ -28,20 +28,34 @@ class QueueFigures(msgspec.Struct, frozen=True):
     oldest_age: int
 
 
+class MemberFigures(msgspec.Struct, frozen=True):
+    """Of a node of a cluster. `ends`: of its certificate there, seconds UTC. `links` with other nodes, `streams` on
+    them. `heard`: seconds since a directory node told it last who was revoked; None while it is stopped."""
+
+    node: str
+    roles: list[str]
+    ends: int
+    links: int = 0
+    streams: int = 0
+    heard: float | None = None
+
+
 class Status(msgspec.Struct, frozen=True):
     """`started`: seconds UTC, 0 on a stopped site. `connections`: by listener. `backend`: which one answered; this,
-    `hosted` (accounts) and connections are of that one, the rest is of the whole site."""
+    `hosted` (accounts) and connections are of that one, the rest is of the whole site. What a node does not have, as a
+    frontend has no accounts and no queue, is None."""
 
     version: str
     site: str
     backend: str
-    hosted: int
+    hosted: int | None
     running: bool
     started: int
-    domains: int
-    accounts: int
+    domains: int | None
+    accounts: int | None
     connections: dict[str, int]
-    queue: QueueFigures
+    queue: QueueFigures | None
+    member: MemberFigures | None = None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -90,6 +104,7 @@ async def status(parts: "Parts") -> Status:
         accounts=accounts,
         connections=dict(running.connections()) if running else {},
         queue=await queue_figures(parts),
+        member=running.member() if running else None,
     )
 
 
@@ -116,7 +131,8 @@ async def health(parts: "Parts") -> Health:
     if parts.store.upkeep.full:
         problems.append("the disk of the store is full")
     tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
-    return Health(not problems, problems, [str(problem) for problem in tls], parts.placement.draining)
+    warnings = [str(problem) for problem in tls] + (parts.running.complaints() if parts.running else [])
+    return Health(not problems, problems, warnings, parts.placement.draining)
 
 
 async def _within(problem: str, work: Awaitable[object]) -> tuple[str, str] | None:

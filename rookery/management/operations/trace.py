@@ -18,7 +18,9 @@ from rookery.management.operations.queue import MessageView, view
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
+    from rookery.base.config import Config
     from rookery.management.parts import Parts
+    from rookery.management.site import Site
 
 LINES_LIMIT = 2_000
 TIED_LIMIT = 200  # other ids that are followed
@@ -37,13 +39,17 @@ class Trace(msgspec.Struct, frozen=True):
 @operation("trace")
 async def trace(parts: "Parts", ident: str) -> Trace:
     """From the log file, or from what a running node remembers of its log. Raises INVALID."""
-    log.flush()
-    if parts.config.log.file:
-        found = search(ident, lambda: read_lines(parts.site.path(parts.config.log.file)))
-    else:
-        found = search(ident, log.recent)
+    found = logged(parts.site, parts.config, ident)
     messages = [view(report) for report in await parts.queue_control.trace(ident)]
     return msgspec.structs.replace(found, messages=messages)
+
+
+def logged(site: "Site", config: "Config", ident: str) -> Trace:
+    """Of a node that has no queue. Raises INVALID."""
+    log.flush()
+    if config.log.file:
+        return search(ident, lambda: read_lines(site.path(config.log.file)))
+    return search(ident, log.recent)
 
 
 def read_lines(path: Path) -> Iterator[str]:

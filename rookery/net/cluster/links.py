@@ -97,6 +97,11 @@ class Links:
     def __len__(self) -> int:
         return len(self._all)
 
+    @property
+    def streams(self) -> int:
+        """On all of them."""
+        return sum(link.streams for link in self._all)
+
     def end(self, names: Collection[str]) -> None:
         """End all links to these nodes at once: they were revoked."""
         for link in list(self._all):

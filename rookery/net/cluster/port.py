@@ -66,6 +66,11 @@ class ClusterPort:
         return len(self._links)
 
     @property
+    def streams(self) -> int:
+        """On all of them."""
+        return sum(link.streams for link in self._links)
+
+    @property
     def strangers(self) -> int:
         """Connections that have not said HELLO."""
         return len(self._strangers)
