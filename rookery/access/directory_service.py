@@ -52,8 +52,7 @@ ABSENT_LIFETIME = 30.0  # of an address that does not exist: it may be made at a
 log = logger("directory")
 
 
-Locate = Callable[[AccountRecord], Awaitable[Host]]
-Announce = Callable[[Host, Expect], Awaitable[bytes]]
+Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
 
 
 class _Exchange:
@@ -70,16 +69,13 @@ class _Exchange:
 
 
 class DirectoryService:
-    """`locate`: the host of an account, by way of its pool. `announce`: have that host expect somebody; returns the
-    handle. Both raise RookeryError.
-    """
+    """`bring`: have the host of an account expect somebody; that host and its handle. Raises RookeryError."""
 
     def __init__(
         self,
         directory: Directory,
         authenticator: Authenticator,
-        locate: Locate,
-        announce: Announce,
+        bring: Bring,
         *,
         clock: Clock,
         random: RandomBytes = system_random,
@@ -87,8 +83,7 @@ class DirectoryService:
     ) -> None:
         self._directory = directory
         self._authenticator = authenticator
-        self._locate = locate
-        self._announce = announce
+        self._bring = bring
         self._clock = clock
         self._random = random
         self._sleep = sleep
@@ -162,8 +157,8 @@ class DirectoryService:
         until = self._clock.monotonic() + FINDING
         while True:
             try:
-                host = await self._locate(account)
-                return Granted(number, account.account, account.address, host, await self._announce(host, expect))
+                host, handle = await self._bring(account, expect)
+                return Granted(number, account.account, account.address, host, handle)
             except RookeryError as error:  # a host that has just died is found dead within a second
                 if error.cause not in (Cause.UNAVAILABLE, Cause.MOVED) or self._clock.monotonic() >= until:
                     raise

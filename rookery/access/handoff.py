@@ -15,7 +15,7 @@ from rookery.base.members import Member
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.values import Elsewhere, Location
-from rookery.distribution.service.calls import Expect, Expected
+from rookery.distribution.service.calls import Expect, Expected, Host, Moved
 from rookery.distribution.service.handles import Handles
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.member import permits
@@ -37,12 +37,20 @@ class Hosts(Protocol):
 
 
 class Handoff:
-    """Of one host. `enter`: what serves a session, by protocol."""
+    """Of one host. `enter`: what serves a session, by protocol. `reached`: another host's cluster port."""
 
-    def __init__(self, directory: Directory, hosts: Hosts, handles: Handles, enter: Mapping[str, Enter]) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        hosts: Hosts,
+        handles: Handles,
+        enter: Mapping[str, Enter],
+        reached: Callable[[AccountId, Elsewhere], Awaitable[Host]],
+    ) -> None:
         self._directory = directory
         self._hosts = hosts
         self._handles = handles
+        self._reached = reached
         self.enter = enter
         self._sessions: dict[asyncio.Task[None], LinkStream] = {}
 
@@ -50,12 +58,12 @@ class Handoff:
         """Sessions under way."""
         return len(self._sessions)
 
-    async def expect(self, caller: Member, question: Expect) -> Expected:
-        """Raises RookeryError(MOVED) when the host is another."""
+    async def expect(self, caller: Member, question: Expect) -> Expected | Moved:
+        """An account that nobody hosts is claimed. Raises RookeryError."""
         account = AccountId(question.account)
         location = await self._hosts.locate(account)
         if isinstance(location, Elsewhere):
-            raise RookeryError(Cause.MOVED, f"the host is {location.backend or location.pool}")
+            return Moved(await self._reached(account, location))
         return self.expected(question)
 
     def expected(self, question: Expect) -> Expected:

@@ -3,13 +3,14 @@ for the accounts it hosts, and where it is the authority, renewals.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import count
+from typing import cast
 
 from rookery import __version__
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import link_to, peer
 from rookery.access.handoff import Enter, Handoff
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId
 from rookery.base.log import logger
 from rookery.base.members import Member, Role
 from rookery.distribution.auth.abuse import Budgets
@@ -18,19 +19,22 @@ from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
-from rookery.distribution.directory.values import AccountRecord, Presence
+from rookery.distribution.directory.values import AccountRecord, Pool, Presence
+from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.service.calls import (
     AskRevoked,
     Expect,
     Expected,
     Host,
+    Moved,
     Renew,
     Renewed,
     RevokedNodes,
     decode_answer,
     encode,
 )
+from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.questions import Questions
 from rookery.management.desk import Desk
@@ -56,17 +60,15 @@ class HostingServices:
         self._parts = parts
         self._membership = membership
         self._members = Members(parts.directory)
-        self._directory = DirectoryService(
-            parts.directory, parts.authenticator, self._locate, self._announce, clock=parts.clock
-        )
+        self._directory = DirectoryService(parts.directory, parts.authenticator, self._bring, clock=parts.clock)
         enter: dict[str, Enter] = {"imap": services.enter_imap, "submission": services.enter_submission}
-        self.handoff = Handoff(parts.directory, parts.hosts, Handles(parts.clock), enter)
+        self.handoff = Handoff(parts.directory, parts.hosts, Handles(parts.clock), enter, self._reached)
+        self._finder = Finder(self._expect, parts.clock)
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
         self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
         config = parts.config
         self._here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
-        self._turn = count()  # of the backends of other pools
         self._desk: Desk | None = None
         self._unwatch: Callable[[], None] = lambda: None
         questions = Questions()
@@ -135,29 +137,58 @@ class HostingServices:
 
     # --- hosts ---
 
-    async def _locate(self, account: AccountRecord) -> Host:
-        found = await self._parts.hosts.locate(account.account)
-        if not isinstance(found, Elsewhere):
-            return self._here
+    async def _bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
+        """The account's host, wherever it is, expects somebody; the first of its backends, if nobody hosts it."""
+        if self._parts.hosts.here(account.account):
+            return self._here, self.handoff.expected(expect).handle
+        return await self._finder.find(expect, await self._backends(account))
+
+    async def _backends(self, account: AccountRecord) -> list[Host]:
+        """Those of its pool; of this node's own pool those that live."""
+        pool, here = await self._parts.directory.find(
+            lambda directory: (directory.pool_of(account), directory.elsewhere(account.account) is None)
+        )
+        told = self._told(pool)
+        if not here:
+            return told
+        known = {host.backend: host for host in told}
+        return [
+            self._here if name == self._here.backend else known.get(name) or Host(name, self._port_at(address))
+            for name, address in self._parts.placement.takers()
+        ]
+
+    def _told(self, pool: Pool | None) -> list[Host]:
+        """One of the former release tells no cluster port: it is taken to be the same as ours."""
+        backends = () if pool is None else pool.backends
+        return [
+            Host(one.backend, one.cluster or self._port_at(one.address))
+            for one in backends
+            if one.cluster or one.address
+        ]
+
+    async def _reached(self, account: AccountId, host: Elsewhere) -> Host:
+        """Of another pool, the first of its backends."""
 
         def told(directory: Directory) -> list[Host]:
-            pool = directory.pool_of(account)
-            if found.pool and pool is not None and pool.name != found.pool:  # moved, and the directory is old
-                pool = next((one for one in directory.pools() if one.name == found.pool), None)
-            backends = () if pool is None else pool.backends
-            return [
-                Host(one.backend, one.cluster) for one in backends if one.cluster and found.backend in ("", one.backend)
-            ]
+            pools = (
+                pool
+                for pool in directory.pools()
+                if (pool.name == host.pool if host.pool else pool.id == directory.here)
+            )
+            return [one for pool in pools for one in self._told(pool) if host.backend in ("", one.backend)]
 
         hosts = await self._parts.directory.find(told)
-        if hosts:
-            return hosts[next(self._turn) % len(hosts)]
-        # One of the former release tells no cluster port: it is taken to be the same as ours.
-        address = at_port(peer(found.address).address, self._membership.port_number)
-        return Host(found.backend or found.pool, address)
+        if not hosts:
+            return Host(host.backend or host.pool, self._port_at(host.address))
+        return ranked(account, hosts, lambda host: host.backend)[0]
 
-    async def _announce(self, host: Host, expect: Expect) -> bytes:
+    def _port_at(self, address: str) -> str:
+        """The cluster port of the node that has a listener there."""
+        return at_port(peer(address).address, self._membership.port_number)
+
+    async def _expect(self, host: Host, expect: Expect) -> Expected | Moved:
         if host == self._here:
-            return self.handoff.expected(expect).handle
+            return await self.handoff.expect(self._membership.member, expect)
         link = await link_to(self._membership.links, peer(host.address), Role.BACKEND)
-        return decode_answer(await link.call(encode(expect), ANNOUNCING), Expected).handle
+        answer = decode_answer(await link.call(encode(expect), ANNOUNCING), Expected, Moved)
+        return cast(Expected | Moved, answer)

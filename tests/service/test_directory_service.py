@@ -52,7 +52,7 @@ class World:
     def serve(self) -> None:
         site = self._site
         self.service = DirectoryService(
-            site.directory, site.authenticator, self.locate, self.announce, clock=site.clock, sleep=self.sleep
+            site.directory, site.authenticator, self.bring, clock=site.clock, sleep=self.sleep
         )
         self.questions = Questions()
         self.service.take(self.questions)
@@ -62,14 +62,11 @@ class World:
         if self.clock.monotonic() >= self.back:
             self.away = False
 
-    async def locate(self, account: AccountRecord) -> Host:
-        return B1
-
-    async def announce(self, host: Host, expect: Expect) -> bytes:
+    async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
         if self.away:
             raise RookeryError(Cause.UNAVAILABLE, "the host does not answer")
-        assert host == B1
-        return self.handles.expect(expect.account, expect.protocol, expect.frontend, expect.session)  # type: ignore[arg-type]
+        assert account.account == expect.account
+        return B1, self.handles.expect(account.account, expect.protocol, expect.frontend, expect.session)
 
     def seen_by(self, node: Member) -> KnownDirectory:
         async def call(data: bytes) -> bytes:

@@ -4,6 +4,7 @@
     watch      when another backend is dead: no clock, no socket
     heartbeat  this backend's incarnation, its beats, what follows from the answers
     placement  account by account: claimed, hosted, released; what `access` asks
+    rendezvous whom to ask first for an account
     static     the same questions where one backend has all accounts
     pools      the same questions where some accounts are in other pools
     beats      the heartbeat's statements, on a connection of their own

@@ -89,7 +89,7 @@ class Heartbeat:
         self.watch = Watch()
         self._pool = pool
         self._around = around
-        self._address = address
+        self.address = address
         self._random = random
         self._lost = lost
         self._registered = registered
@@ -199,7 +199,7 @@ class Heartbeat:
         incarnation = int.from_bytes(self._random(8), "big") >> 1
         sent = self._around.now()
         try:
-            timeline = await self._pool.register(self.backend, self._address, incarnation, self.draining)
+            timeline = await self._pool.register(self.backend, self.address, incarnation, self.draining)
         except RookeryError as error:
             self._registering.failed(error.cause.value, what=error.what)
             return

@@ -20,6 +20,7 @@ from rookery.base.log import Level, logger
 from rookery.base.outage import Outage
 from rookery.distribution.placement.handing import Handing
 from rookery.distribution.placement.heartbeat import Heartbeat, Me, Surroundings
+from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import (
     Backend,
     Claimed,
@@ -29,6 +30,7 @@ from rookery.distribution.placement.values import (
     Moved,
     MovedTo,
     Nobody,
+    Peer,
     Pool,
 )
 from rookery.storage.hosting import application
@@ -283,11 +285,15 @@ class Placement:
 
     def _successor(self, account: AccountId) -> Elsewhere | Refusal:
         """While this backend is being drained: who is to be asked for an account that nobody hosts."""
-        able = [peer for peer in self.heart.others if not peer.draining and not self.heart.silent(peer.incarnation)]
+        able = self._able()
         if not able:
             return Refusal(Cause.UNAVAILABLE, "this backend is being drained, and there is no other")
-        peer = able[account[-1] % len(able)]  # some to each
+        peer = ranked(account, able, lambda peer: peer.backend)[0]
         return Elsewhere(peer.backend, peer.address, peer.incarnation)
+
+    def _able(self) -> list[Peer]:
+        """The others that claim accounts."""
+        return [peer for peer in self.heart.others if not peer.draining and not self.heart.silent(peer.incarnation)]
 
     # --- giving away -----------------------------------------------------------------------------------------------
 
@@ -373,6 +379,16 @@ class Placement:
     def living(self) -> set[str]:
         """The backends that live as of the last beat, this one included; costs nothing."""
         return {self.heart.backend, *(peer.backend for peer in self.heart.others)}
+
+    def takers(self) -> list[tuple[str, str]]:
+        """The backends that claim accounts, with their addresses; all living ones when there is none."""
+        heart = self.heart
+        found = [(peer.backend, peer.address) for peer in self._able()]
+        if heart.draining and not found:
+            found = [(peer.backend, peer.address) for peer in heart.others]
+        if not heart.draining or not found:
+            found.append((heart.backend, heart.address))
+        return found
 
     async def backends(self) -> list[Backend]:
         """The living ones, in order of their names. Counts all hosted accounts of the pool. Raises UNAVAILABLE."""

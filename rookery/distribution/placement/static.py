@@ -51,6 +51,9 @@ class StaticPlacement:
     def living(self) -> set[str]:
         return {self._backend}
 
+    def takers(self) -> list[tuple[str, str]]:
+        return [(self._backend, self._address)]
+
     async def backends(self) -> list[Backend]:
         return [Backend(self._backend, 0, self._address, False, 0.0, 0)]
 

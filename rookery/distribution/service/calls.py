@@ -133,6 +133,12 @@ class Expected(msgspec.Struct, frozen=True, array_like=True, tag="expected"):
     handle: Id
 
 
+class Moved(msgspec.Struct, frozen=True, array_like=True, tag="moved"):
+    """To an Expect, of a backend that is not the host: who is, as far as it knows."""
+
+    host: Host
+
+
 class RevokedNodes(msgspec.Struct, frozen=True, array_like=True, tag="revoked-nodes"):
     """To an AskRevoked. number: rises with each change; names and serials are left out when it is the known one."""
 
@@ -165,7 +171,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
             return Refusal(Cause.UNAVAILABLE, self.what)
 
 
-Answer: TypeAlias = Challenge | Granted | Verdict | Expected | RevokedNodes | Renewed | Nothing | Refused
+Answer: TypeAlias = Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Renewed | Nothing | Refused
 
 A = TypeVar("A")
 

@@ -37,9 +37,7 @@ class Cluster:
         self.refusals: list[Cause] = []
         self.away = False
         self.sessions: list[asyncio.Task[None]] = []
-        self.service = DirectoryService(
-            world.directory, world.services.authenticator, self.locate, self.announce, clock=world.clock
-        )
+        self.service = DirectoryService(world.directory, world.services.authenticator, self.bring, clock=world.clock)
         self.questions = Questions()
         self.service.take(self.questions)
         self.front = Front(KnownDirectory(self.call, world.clock), self, FrontSettings(scram=True))
@@ -49,11 +47,8 @@ class Cluster:
             raise RookeryError(Cause.UNAVAILABLE, "no directory node answers")
         return await self.questions.answer(F1, question)
 
-    async def locate(self, account: AccountRecord) -> Host:
-        return B1
-
-    async def announce(self, host: Host, expect: Expect) -> bytes:
-        return self.handles.expect(AccountId(expect.account), expect.protocol, expect.frontend, expect.session)
+    async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
+        return B1, self.handles.expect(account.account, expect.protocol, expect.frontend, expect.session)
 
     async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
         """As the frontend's way, and what the host makes of it."""
