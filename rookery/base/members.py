@@ -18,6 +18,14 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+class Keeps(StrEnum):
+    """What a node has that must not be lost, which follows from its roles."""
+
+    MAIL = "mail"
+    DIRECTORY = "directory"
+    NOTHING = "nothing"
+
+
 class Member(msgspec.Struct, frozen=True):
     """A node as its certificate says. `serial`: 16 octets. `ends`: of that certificate, seconds UTC."""
 
@@ -37,3 +45,10 @@ def roles_text(roles: Iterable[Role]) -> str:
 def roles_of(texts: Iterable[str]) -> frozenset[Role]:
     """Those that this release knows: a role of a newer one allows nothing here."""
     return frozenset(_ROLES[text] for text in texts if text in _ROLES)
+
+
+def keeps(roles: Iterable[Role]) -> Keeps:
+    has = frozenset(roles)
+    if Role.BACKEND in has:
+        return Keeps.MAIL
+    return Keeps.DIRECTORY if has & {Role.DIRECTORY, Role.AUTHORITY} else Keeps.NOTHING

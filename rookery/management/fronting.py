@@ -11,9 +11,10 @@ from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.directory.values import Revoked
-from rookery.distribution.service.calls import AskRevoked, Renew, Renewed, RevokedNodes, decode_answer, encode
+from rookery.distribution.service.calls import AskRevoked, RevokedNodes, decode_answer, encode
 from rookery.distribution.service.known import KnownDirectory
-from rookery.management.membership import AWAY, Membership, issued
+from rookery.management.keeping import at_port
+from rookery.management.membership import AWAY, Membership
 from rookery.management.metrics import Gauge
 from rookery.net.listener import Serve
 from rookery.net.stream import Peer, Stream
@@ -84,5 +85,4 @@ class FrontServices:
         return Revoked(answer.number, frozenset(answer.names), frozenset(answer.serials))
 
     async def _renewed(self, request: bytes) -> Issued:
-        answer = decode_answer(await self._linked.call(encode(Renew(request))), Renewed)
-        return issued(answer.issued)
+        return await self._membership.renewed(request, [at_port(*one) for one in self._linked.addresses])

@@ -89,8 +89,11 @@ class HostingServices:
         self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))
         config = self._parts.config
         backends = [name for name, _ in config.store.backends]
-        if self._registrar is None or (backends and backends[0] != self._parts.backend):
+        if backends and backends[0] != self._parts.backend:
             self._membership.take_up()
+            return
+        if self._registrar is None:
+            self._membership.renew(self._renewed_there)
             return
         self._membership.renew(self._renewed_here)
         self._desk = Desk(self._membership.contexts.desk, config.cluster.allow, self._registrar.answer)
@@ -112,6 +115,12 @@ class HostingServices:
     async def _renewed_here(self, request: bytes) -> Issued:
         assert self._registrar is not None
         return await self._registrar.renew(self._membership.member, request)
+
+    async def _renewed_there(self, request: bytes) -> Issued:
+        members = {one.name for one in await self._members.members() if Role.AUTHORITY in one.roles}
+        said = [one.address for one in await self._members.presences() if one.name in members]
+        named = [str(one) for one in self._parts.config.cluster.directory if one is not None]
+        return await self._membership.renewed(request, [*said, *named])
 
     async def _say_present(self) -> None:
         backends = [name for name, _ in self._parts.config.store.backends]

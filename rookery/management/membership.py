@@ -4,10 +4,11 @@ A node is a member when its folder `cluster` says so (`rookery cluster init`, `r
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from rookery import __version__
+from rookery.access.frontend.linked import link_to, peer
 from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
@@ -22,6 +23,7 @@ from rookery.distribution.cluster.joining import come_back
 from rookery.distribution.cluster.messages import Issued, read_answer
 from rookery.distribution.cluster.renewing import LOOK, Renewing
 from rookery.distribution.directory.values import Revoked
+from rookery.distribution.service.calls import Renew, Renewed, decode_answer, encode
 from rookery.management.desk import ask as ask_at_desk
 from rookery.management.metrics import Gauge
 from rookery.management.operations.status import MemberFigures
@@ -32,6 +34,7 @@ from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
 from rookery.net.wheel import shared_wheel
 
 LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
+RENEWING = 20.0  # seconds for the authority to answer
 SAY_AGAIN = 5.0  # seconds until the directory is told again what it did not hear
 AWAY = 5.0  # seconds without an answer to that after which nobody counts as there
 
@@ -202,11 +205,23 @@ class Membership:
 
     # --- the certificate ---
 
+    async def renewed(self, request: bytes, addresses: Iterable[str]) -> Issued:
+        """By an authority at one of these cluster ports. Raises RookeryError."""
+        failure = RookeryError(Cause.UNAVAILABLE, "it is not known where the cluster's authority is")
+        for address in dict.fromkeys(addresses):
+            try:
+                link = await link_to(self.links, peer(address), Role.AUTHORITY)
+                return issued(decode_answer(await link.call(encode(Renew(request)), RENEWING), Renewed).issued)
+            except RookeryError as error:
+                failure = error
+        raise failure
+
     def renew(self, ask: Callable[[bytes], Awaitable[Issued]]) -> None:
         """Keep the certificate young: `ask` has a request answered by the authority. Of the processes that share the
         folder `cluster` one does, the others `take_up`.
         """
         addresses = tuple(str(one) for one in self._config.cluster.authority if one is not None)
+        addresses += tuple(one for one in self._files.known().join if one not in addresses)
         renewing = self._renewing = Renewing(
             self._files,
             self.contexts,

@@ -7,7 +7,7 @@ import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.members import Role
+from rookery.base.members import Keeps, Role
 from rookery.distribution.cluster import tokens
 from rookery.distribution.cluster.admission import Admission
 from rookery.distribution.cluster.authority import LIFETIME
@@ -41,7 +41,7 @@ async def test_nobody_but_the_owner_reads_a_key(world: World) -> None:
     await world.add("b1")
     for name, kept in (
         ("first", {"authority.key", "node.pem", "authorities.pem"}),
-        ("b1", {"node.pem", "authorities.pem"}),
+        ("b1", {"node.pem", "authorities.pem", "known.json"}),
     ):
         folder = world.node(name).folder
         assert {path.name for path in folder.iterdir()} == kept
@@ -63,6 +63,14 @@ async def test_a_token_works_once_also_over_the_wire(world: World) -> None:
     assert "has been used" in await refused(Cause.DENIED, join(token, world.node("thief"), world.ask))
     assert "remove that folder" in await refused(Cause.EXISTS, join(token, world.node("n"), world.ask))
     assert world.node("thief").state() is None
+
+
+async def test_a_token_for_another_kind_of_node_is_refused_and_not_used(world: World) -> None:
+    token = await world.registrar.invite("n", [Role.BACKEND, Role.DIRECTORY], [FIRST], 1)
+    said = await refused(Cause.DENIED, join(token, world.node("n"), world.ask, Keeps.NOTHING))
+    assert "a node that keeps mail (backend directory)" in said
+    assert (await join(token, world.node("n"), world.ask, Keeps.MAIL)).name == "n"
+    assert world.node("n").known().join == (FIRST,)
 
 
 async def test_an_expired_token_is_refused(world: World, clock: ManualClock) -> None:

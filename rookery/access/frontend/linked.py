@@ -45,6 +45,10 @@ class LinkedDirectory:
         self._links = links
         self._addresses = list(addresses)
 
+    @property
+    def addresses(self) -> tuple[Peer, ...]:
+        return tuple(self._addresses)
+
     async def call(self, question: bytes) -> bytes:
         """Raises RookeryError(UNAVAILABLE) when nobody answers."""
         failure = RookeryError(Cause.UNAVAILABLE, "no directory node is named")

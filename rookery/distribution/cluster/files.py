@@ -3,11 +3,13 @@
 node.pem         its key, its certificate, and what the authorities signed of each other
 authorities.pem  the authorities that it trusts
 joining.key      the key of a node that has not joined yet
+known.json       where it has found other nodes
 authority.key    only where the role `authority` is: the key that signs for the cluster
 """
 
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 
 from rookery.base.errors import Cause, RookeryError
@@ -41,6 +43,13 @@ class NodeState:
         self.member: Member = member_of(der(certificate), self.cluster)
         begins = int(certificate.not_valid_before_utc.timestamp())
         self.half = (begins + self.member.ends) // 2
+
+
+class Known(msgspec.Struct, frozen=True):
+    """Addresses as host:port. join: the authority's join ports. directory: cluster ports of directory nodes."""
+
+    join: tuple[str, ...] = ()
+    directory: tuple[str, ...] = ()
 
 
 class ClusterFiles:
@@ -133,6 +142,18 @@ class ClusterFiles:
             self._files.sync_folder(self.folder)
         except OSError as error:
             raise RookeryError(Cause.UNAVAILABLE, f"{self.folder} cannot be written: {error.strerror}") from error
+
+    # --- other nodes ---
+
+    def known(self) -> Known:
+        """Nothing when it cannot be read: settings say where to begin."""
+        try:
+            return msgspec.json.decode(self._read("known.json") or b"{}", type=Known)
+        except msgspec.MsgspecError:
+            return Known()
+
+    def write_known(self, known: Known) -> None:
+        self._replace("known.json", msgspec.json.encode(known))
 
     # --- the authority ---
 

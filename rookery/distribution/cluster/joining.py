@@ -17,7 +17,7 @@ from rookery.distribution.cluster import authority as au
 from rookery.distribution.cluster import messages
 from rookery.distribution.cluster.certificates import PrivateKey, make_request, member_of, new_key
 from rookery.distribution.cluster.contexts import Secured, client_context, peer
-from rookery.distribution.cluster.files import ClusterFiles, NodeState
+from rookery.distribution.cluster.files import ClusterFiles, Known, NodeState
 from rookery.distribution.cluster.messages import AskBundle, Authorities, ComeBack, Issued, Join, Question
 from rookery.distribution.cluster.tokens import Token
 
@@ -31,8 +31,11 @@ class Ask(Protocol):
     async def __call__(self, address: str, context: ssl.SSLContext, admit: Admit, question: bytes) -> bytes: ...
 
 
-async def join(token: Token, files: ClusterFiles, ask: Ask) -> Member:
-    """Become what the token says; a node that has joined is refused (EXISTS). May be tried again when it failed."""
+async def join(token: Token, files: ClusterFiles, ask: Ask, keeps: str = "") -> Member:
+    """Become what the token says; a node that has joined is refused (EXISTS). May be tried again when it failed.
+
+    `keeps`: what the node is made for; DENIED, and the token is not used, when its roles are for another.
+    """
     if await asyncio.to_thread(files.state) is not None:
         raise RookeryError(
             Cause.EXISTS, f"this node is a member of a cluster: {files.folder} says so; remove that folder to leave it"
@@ -44,11 +47,12 @@ async def join(token: Token, files: ClusterFiles, ask: Ask) -> Member:
         if not isinstance(answer, Authorities):
             raise _confused()
         trusted = au.pinned(answer.bundle, token.cluster, token.pin)
-        question = Join(token.id, token.secret, make_request(key))
+        question = Join(token.id, token.secret, make_request(key), keeps)
         answer = await _question(ask, address, trusted, _authority_of(token.cluster), question)
         return await _accept(files, key, token.cluster, trusted, answer, name="")
 
     member = await _at_any(token.addresses, at)
+    await asyncio.to_thread(files.write_known, Known(join=token.addresses))
     await asyncio.to_thread(files.has_joined)
     return member
 

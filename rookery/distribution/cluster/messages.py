@@ -19,11 +19,12 @@ class AskBundle(msgspec.Struct, frozen=True, tag="bundle"):
 
 
 class Join(msgspec.Struct, frozen=True, tag="join"):
-    """`request`: PKCS #10, DER."""
+    """`request`: PKCS #10, DER. `keeps`: what the new node is made for, as in base/members.py; "" does not say."""
 
     token: bytes
     secret: bytes
     request: bytes
+    keeps: str = ""
 
     def __repr__(self) -> str:
         return f"Join(token={self.token.hex()})"

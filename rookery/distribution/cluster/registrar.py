@@ -162,10 +162,10 @@ class Registrar:
         own = None if state is None else au.issuer_among(der(state.certificate), await self.bundle())
         return own or signer.id
 
-    async def redeem(self, token: bytes, secret: bytes, request: bytes) -> Issued:
+    async def redeem(self, token: bytes, secret: bytes, request: bytes, keeps: str = "") -> Issued:
         """A token's certificate for the key in `request`. Raises DENIED."""
         hash = tokens.hash_of(secret)
-        return await self._issue(request, lambda made, now: (acts.REDEEM, rm.Redeem(token, hash, made, now)))
+        return await self._issue(request, lambda made, now: (acts.REDEEM, rm.Redeem(token, hash, made, now, keeps)))
 
     async def renew(self, holder: Member, request: bytes) -> Issued:
         """For a node that has shown its certificate, on a link that may be older than that. Raises DENIED for one that
@@ -224,7 +224,7 @@ class Registrar:
         if isinstance(question, AskBundle):
             return Authorities(await self.bundle())
         if isinstance(question, Join):
-            return await self.redeem(question.token, question.secret, question.request)
+            return await self.redeem(question.token, question.secret, question.request, question.keeps)
         return await self.come_back(question.name, question.request)
 
 

@@ -9,7 +9,7 @@ import hmac
 import msgspec
 
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.members import Role, roles_text
+from rookery.base.members import Role, keeps, roles_of, roles_text
 from rookery.distribution.directory import reads_members as reads
 from rookery.distribution.directory.rules import Outcome, note
 from rookery.distribution.directory.values import AuthorityRecord, Kind, MemberRecord, Presence, Verb
@@ -60,10 +60,13 @@ class NewCertificate(msgspec.Struct, frozen=True):
 
 
 class Redeem(msgspec.Struct, frozen=True):
+    """`keeps`: what the node has been made for, "" if it does not say."""
+
     token: bytes
     hash: bytes
     made: NewCertificate
     at: int
+    keeps: str = ""
 
 
 class Renew(msgspec.Struct, frozen=True):
@@ -208,6 +211,13 @@ def redeem(tx: Transaction, act: Redeem) -> Outcome[MemberRecord]:
             Cause.DENIED,
             f"the join token of {name} has been used; if not by you, somebody else has joined with it:"
             f" `rookery node revoke {name}`",
+        )
+    kept = keeps(roles_of(roles.split()))
+    if act.keeps not in ("", kept):
+        raise RookeryError(
+            Cause.DENIED,
+            f"the join token of {name} is for a node that keeps {kept} ({roles}), and this one is made to keep"
+            f" {act.keeps[:20]}; make another with the roles that it is to have, or make the node so",
         )
     have = reads.member(tx, name)
     if have is not None and not have.revoked and not used:

@@ -1,6 +1,5 @@
 """cluster, node: several machines that are one mail system."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -63,23 +62,43 @@ def join(
     context: typer.Context,
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="As `node add` has printed it.")],
     directory: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--directory", metavar="HOST:PORT", help="The cluster port of a directory node; may be repeated."),
-    ],
+    ] = None,
     hostname: Annotated[str, typer.Option("--hostname", help="The name with which the new node greets.")] = "localhost",
     domain: Annotated[str, typer.Option("--domain", help="The default domain, as of the other nodes.")] = "",
     port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="Added to all ports.")] = 0,
+    pool: Annotated[
+        str, typer.Option("--pool", metavar="NAME", help="With mail: a static pool of that name, or the dynamic one.")
+    ] = "",
+    directory_database: Annotated[
+        str, typer.Option("--directory-database", metavar="URI", help="The PostgreSQL database with the directory.")
+    ] = "",
+    database: Annotated[
+        str, typer.Option("--database", metavar="URI", help="With mail: the database of a dynamic pool.")
+    ] = "",
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", metavar="NAME=ADDRESS", help="A backend of it on this machine; may be repeated."),
+    ] = None,
 ) -> None:
-    """Make this folder a frontend of the cluster: settings, a self-signed certificate for clients, and the token's
-    certificate. Nothing else is in it."""
-    from rookery.management.operations.joining import join_as_frontend
+    """Make this folder a node of the cluster. One that is a site becomes a member, and nothing else of it changes. A
+    new one is a frontend, without mail and accounts; with --pool or --database a node with mail; with
+    --directory-database alone one with the directory only."""
+    from rookery.management.operations.joining import Plan, join_cluster
 
     given: Context = context.obj
-    member = asyncio.run(
-        join_as_frontend(
-            given.site_folder(), token, directory=directory, hostname=hostname, domain=domain, port_offset=port_offset
-        )
+    plan = Plan(
+        hostname=hostname,
+        domain=domain,
+        port_offset=port_offset,
+        directory=directory or [],
+        pool=pool,
+        database=database,
+        backends=backend or [],
+        shared=directory_database,
     )
+    member = join_cluster(given.site_folder(), token, plan)
     write(f"{member.name} is a member of the cluster. Next:")
     write(f"  rookery --site {given.site_folder()} serve")
 

@@ -1,50 +1,154 @@
-"""`rookery node join`: a folder becomes a frontend of a cluster, and holds no more than such a one needs."""
+"""`rookery node join`: a folder becomes a node of a cluster.
+
+One that is a site already only becomes a member. A new one is made to be a frontend, a machine of a dynamic pool, a
+static pool, or a node with the directory only, and holds no more than such a one needs.
+"""
 
 import asyncio
 import datetime
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rookery.base.config.kinds import parse_endpoint, parse_host_name
+from rookery.base.clock import SystemClock
+from rookery.base.config import Config
+from rookery.base.config.kinds import NAME, parse_endpoint, parse_host_name
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.members import Member
+from rookery.base.members import Keeps, Member
+from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.cluster import tokens
 from rookery.distribution.cluster.joining import join
+from rookery.distribution.directory.values import PoolKind
 from rookery.management.certificates import make_self_signed
 from rookery.management.desk import ask
+from rookery.management.keeping import DIRECTORY
 from rookery.management.membership import files
-from rookery.management.site import Site, refuse_in_use, write_config
+from rookery.management.operations.init import initialise, pool_settings
+from rookery.management.site import Site, open_site, refuse_in_use, write_config
+from rookery.storage.gate import Gate
 
 CLUSTER_PORT = 7143
+FOR_GOOD = frozenset({Cause.DENIED, Cause.INVALID, Cause.EXISTS})  # trying again with the same words is of no use
 
 
-async def join_as_frontend(
-    folder: Path, token: str, *, directory: Sequence[str], hostname: str, domain: str, port_offset: int
-) -> Member:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A new folder, as the options of the command say. `database`: of a dynamic pool; `shared`: of the directory."""
+
+    hostname: str = "localhost"
+    domain: str = ""
+    port_offset: int = 0
+    directory: Sequence[str] = ()
+    pool: str = ""
+    database: str = ""
+    backends: Sequence[str] = ()
+    shared: str = ""
+
+    @property
+    def keeps(self) -> Keeps:
+        if self.database or self.pool or self.backends:
+            return Keeps.MAIL
+        return Keeps.DIRECTORY if self.shared else Keeps.NOTHING
+
+
+def join_cluster(folder: Path, token: str, plan: Plan) -> Member:
     """May be tried again. Raises RookeryError: EXISTS, INVALID, DENIED, UNAVAILABLE (the authority)."""
     parsed = tokens.parse(token)
+    site = Site(folder.absolute())
+    made = not site.config_file.is_file()
+    existed = site.folder.exists()
+    if made:
+        refuse_in_use(folder)
+        _make(site, plan)
     try:
-        endpoints = tuple(parse_endpoint(text, CLUSTER_PORT) for text in directory)
-        names = [parse_host_name(text) for text in (hostname, domain) if text]
+        keeps = kept(site) if files(site).state() is None else ""
+        return asyncio.run(join(parsed, files(site), ask, keeps))
+    except RookeryError as error:
+        if made and error.cause in FOR_GOOD:  # half a node would only be in the way of the next attempt
+            shutil.rmtree(site.folder)
+            if existed:
+                site.folder.mkdir(mode=0o700)
+        raise
+
+
+def kept(site: Site) -> Keeps:
+    """What the folder is made to keep. Raises RookeryError: INVALID for a site whose accounts no other node sees."""
+    config = open_site(site.folder)[1]
+    if config.store.database or site.store.is_dir():
+        if not config.directory.database:
+            raise RookeryError(
+                Cause.INVALID,
+                "the accounts of this site are in its own folder, where no other node sees them; a node with mail has"
+                " the directory of the cluster: give it directory.database",
+            )
+        return Keeps.MAIL
+    return Keeps.DIRECTORY if config.directory.database else Keeps.NOTHING
+
+
+def _make(site: Site, plan: Plan) -> None:
+    try:
+        settings = _settings(plan)
     except ValueError as error:
         raise RookeryError(Cause.INVALID, str(error)) from error
-    site = Site(folder.absolute())
-    if not site.config_file.is_file():
-        refuse_in_use(folder)
-        await asyncio.to_thread(_prepare, site)
-        settings: dict[str, object] = {
-            "site.hostname": hostname,
-            "listen.port_offset": port_offset,
-            "cluster.directory": endpoints,
-        }
-        settings["cluster.authority"] = tuple(parse_endpoint(text, CLUSTER_PORT) for text in parsed.addresses)
-        write_config(site, settings | ({"site.domain": domain} if domain else {}))
-        now = datetime.datetime.now(datetime.UTC)
-        make_self_signed(site.tls / "cert.pem", site.tls / "key.pem", names, now)
-    return await join(parsed, files(site), ask)
+    if plan.keeps is Keeps.MAIL:
+        if not plan.domain:
+            raise RookeryError(Cause.INVALID, "--domain: a node with mail needs it, as the other nodes have it")
+        initialise(
+            site.folder,
+            domain=plan.domain,
+            hostname=plan.hostname,
+            port_offset=plan.port_offset,
+            settings=settings,
+        )
+        return
+    if plan.keeps is Keeps.NOTHING and not plan.directory:
+        raise RookeryError(Cause.INVALID, "--directory: a frontend needs the cluster port of a directory node")
+    try:
+        names = [parse_host_name(text) for text in (plan.hostname, plan.domain) if text]
+    except ValueError as error:
+        raise RookeryError(Cause.INVALID, str(error)) from error
+    _make_folders(site)
+    settings |= {"site.hostname": plan.hostname, "listen.port_offset": plan.port_offset}
+    write_config(site, settings | ({"site.domain": plan.domain} if plan.domain else {}))
+    make_self_signed(site.tls / "cert.pem", site.tls / "key.pem", names, datetime.datetime.now(datetime.UTC))
 
 
-def _prepare(site: Site) -> None:
+def _settings(plan: Plan) -> dict[str, object]:
+    """Beside names and ports. Raises ValueError, RookeryError."""
+    endpoints = tuple(parse_endpoint(text, CLUSTER_PORT) for text in plan.directory)
+    settings: dict[str, object] = {"cluster.directory": endpoints} if endpoints else {}
+    if plan.database or plan.backends:
+        settings |= pool_settings(plan.database, plan.backends)
+    if plan.shared:
+        settings["directory.database"] = plan.shared
+    if plan.keeps is Keeps.MAIL:
+        if not plan.database and not plan.shared:
+            raise RookeryError(
+                Cause.INVALID, "--pool: a static pool of a cluster needs the directory too: --directory-database"
+            )
+        pool = plan.pool or asyncio.run(_pool_of(plan.shared or plan.database))
+        settings["store.pool"] = NAME.read(pool)
+    return settings
+
+
+async def _pool_of(database: str) -> str:
+    """The name of the one dynamic pool in that directory."""
+    from rookery.distribution.directory.shared import open_shared_directory  # needs a database client
+
+    hasher = Hasher(1)
+    directory = open_shared_directory(database, clock=SystemClock(), gate=Gate(), hasher=hasher, schema=DIRECTORY)
+    try:
+        names = [pool.name for pool in directory.pools() if pool.kind is PoolKind.DYNAMIC]
+    finally:
+        await directory.close()
+        hasher.close()
+    if len(names) > 1:
+        raise RookeryError(Cause.INVALID, f"--pool: there are several dynamic pools, {', '.join(names)}; name one")
+    return names[0] if names else Config().store.pool
+
+
+def _make_folders(site: Site) -> None:
     try:
         for part in (site.folder, site.tls):
             part.mkdir(mode=0o700, parents=part is site.folder, exist_ok=True)
