@@ -29,11 +29,17 @@ def peer(address: str) -> Peer:
 
 
 async def link_to(links: Links, address: Peer, role: Role) -> Link:
-    """To a node with that role: any member could listen there. Raises RookeryError, DENIED when it has not."""
-    link = await links.to(address)
-    if role not in link.peer.roles:
-        raise RookeryError(Cause.DENIED, f"{link.peer.name} is at {address.address}, which has not the role {role}")
-    return link
+    """To a node with that role: any member could listen there. Raises RookeryError: DENIED is never what a client gets
+    to hear, so that whoever has not the role, or was revoked, is as good as not there: UNAVAILABLE."""
+    try:
+        link = await links.to(address)
+    except RookeryError as error:
+        if error.cause is Cause.DENIED:
+            raise RookeryError(Cause.UNAVAILABLE, error.what) from error
+        raise
+    if role in link.peer.roles:
+        return link
+    raise RookeryError(Cause.UNAVAILABLE, f"{link.peer.name} is at {address.address}, which has not the role {role}")
 
 
 class LinkedDirectory:
