@@ -20,11 +20,11 @@ from rookery.base.config import Config, Problem
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import demo as demo_site
-from rookery.management.fronting import LISTENERS as FRONT_LISTENERS
 from rookery.management.fronting import FrontServices
+from rookery.management.fronting import listeners as front_listeners
 from rookery.management.hosting_services import HostingServices
 from rookery.management.keeping import lmtp_socket
-from rookery.management.membership import Membership, files, is_outpost
+from rookery.management.membership import Membership, files, is_outpost, roles
 from rookery.management.metrics import Gauge
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_tls
@@ -112,11 +112,11 @@ class MailNode(Process):
             self._spawn(take_over_dead(parts))
 
     def connections(self) -> Mapping[str, int]:
-        brought = {} if self._hosting is None else {"frontends": len(self._hosting.handoff)}
+        brought = {} if self._hosting is None else {"frontends": self._hosting.sessions}
         return {**super().connections(), **brought}
 
     async def _drained(self, seconds: float) -> int:
-        return 0 if self._hosting is None else await self._hosting.handoff.drain(seconds)
+        return 0 if self._hosting is None else await self._hosting.drain(seconds)
 
     # --- management ---
 
@@ -188,7 +188,9 @@ class MailNode(Process):
 class FrontNode(Process):
     """A process of a node that is a frontend, and nothing that keeps mail or accounts."""
 
-    listeners = FRONT_LISTENERS
+    def __init__(self, site: Site, config: Config, warnings: Sequence[Problem], tls: ssl.SSLContext) -> None:
+        super().__init__(site, config, warnings, tls)
+        self.listeners = front_listeners(roles(site))
 
     async def _build(self, stack: AsyncExitStack) -> FrontServices:
         clock = SystemClock()

@@ -79,6 +79,27 @@ async def serve_mx(
     await converse(stream, session, settings=settings, tls=tls)
 
 
+async def enter_mx(
+    stream: Stream,
+    session_id: str,
+    hello: bytes,
+    *,
+    spool: Acceptance,
+    directory: Asked[Addresses],
+    settings: SmtpSettings,
+    clock: Clock,
+    full: Full | None = None,
+) -> None:
+    """A session that a frontend has begun, from its first MAIL on. `hello`: how its client greeted, as "EHLO name"."""
+    engine = Engine(settings.hostname, Offer(size=settings.message_size), tls=stream.tls is not None)
+    verb, _, name = hello.partition(b" ")
+    engine.resume(name, extended=verb == b"EHLO")
+    session = Session(stream, engine, spool, directory, settings, clock, full)
+    session.id = session_id or session.id
+    log_connection(log, stream, session.id)
+    await converse(stream, session, settings=settings, greet=False)
+
+
 class Session(Receiver):
     """The decisions of one connection. Submission changes some of them."""
 

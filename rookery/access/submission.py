@@ -85,6 +85,7 @@ async def enter_submission(
     session = SubmissionSession(stream, engine, spool, directory, authenticator, settings, clock)
     session.enter(record, session_id)
     engine.resume(hello)
+    engine.authenticated()
     await converse(stream, session, settings=settings, greet=False)
 
 

@@ -1,25 +1,36 @@
 """What the listeners of a frontend serve: a node that has no mail and no directory, only its certificate."""
 
+import random
 import ssl
+from collections.abc import Collection
 from functools import partial
 
 from rookery.access.frontend.imap import serve_imap_front
-from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts
+from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts, LinkedMail
 from rookery.access.frontend.login import Front, FrontSettings
+from rookery.access.frontend.mx import MxFront, serve_mx_front
 from rookery.access.frontend.submission import serve_submission_front
 from rookery.base.clock import Clock
 from rookery.base.config import Config
+from rookery.base.members import Role
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.directory.values import Revoked
 from rookery.distribution.service.calls import AskRevoked, RevokedNodes, decode_answer, encode
 from rookery.distribution.service.known import KnownDirectory
 from rookery.management.keeping import at_port
+from rookery.management.mailing import smtp_settings
 from rookery.management.membership import AWAY, Membership
 from rookery.management.metrics import Gauge
 from rookery.net.listener import Serve
 from rookery.net.stream import Peer, Stream
 
-LISTENERS = ("imap", "imaps", "submission", "submissions")
+FOR_USERS = ("imap", "imaps", "submission", "submissions")
+FOR_MAIL = ("smtp",)
+
+
+def listeners(roles: Collection[Role]) -> tuple[str, ...]:
+    """Of a frontend: what it may bring to others, its certificate says."""
+    return (FOR_USERS if Role.FRONTEND in roles else ()) + (FOR_MAIL if Role.MX_IN in roles else ())
 
 
 class FrontServices:
@@ -32,6 +43,8 @@ class FrontServices:
         self._linked = LinkedDirectory(membership.links, addresses)
         self.directory = KnownDirectory(self._linked.call, clock)
         self._hosts = LinkedHosts(membership.links)
+        mail = [Peer(one.host, one.port) for one in config.cluster.mail if one is not None]
+        self._inward = LinkedMail(membership.links, mail or addresses, random.Random())
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -50,6 +63,7 @@ class FrontServices:
             "imaps": partial(serve_imap_front, shared=inside),
             "submission": partial(serve_submission_front, shared=clear),
             "submissions": partial(serve_submission_front, shared=inside),
+            "smtp": partial(serve_mx_front, shared=MxFront(self._inward, smtp_settings(config), self._tls)),
         }
 
     async def serve(self, name: str, stream: Stream) -> None:

@@ -2,6 +2,7 @@
 for the accounts it hosts, and where it is the authority, renewals.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -9,6 +10,7 @@ from rookery import __version__
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import link_to, peer
 from rookery.access.handoff import Enter, Handoff
+from rookery.access.streams import MailStreams
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.log import logger
@@ -44,7 +46,10 @@ from rookery.management.metrics import Gauge
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
 from rookery.management.services import Services
+from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
+from rookery.net.cluster.stream import LinkStream
+from rookery.wire.cluster.values import Preface
 
 ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
 RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; seconds for one more
@@ -64,6 +69,7 @@ class HostingServices:
         enter: dict[str, Enter] = {"imap": services.enter_imap, "submission": services.enter_submission}
         self.handoff = Handoff(parts.directory, parts.hosts, Handles(parts.clock), enter, self._reached)
         self._finder = Finder(self._expect, parts.clock)
+        self._mail = MailStreams({"smtp": services.enter_mx})
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
         self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
@@ -76,7 +82,7 @@ class HostingServices:
         questions.take(Expect, self.handoff.expect, "expect")
         questions.take(AskRevoked, self._revoked)
         questions.take(Renew, self._renew)
-        self.service = Service(opened=self.handoff.opened, called=questions.called)
+        self.service = Service(opened=self._opened, called=questions.called)
 
     async def start(self, addresses: Sequence[str]) -> None:
         """Take links, and watch over members; where the authority is, take new nodes, and keep the certificate young.
@@ -101,6 +107,19 @@ class HostingServices:
             self._desk.start(addresses, config.listen.join + config.listen.port_offset)
         except OSError as error:
             raise RookeryError(Cause.UNAVAILABLE, f"listen.join: {error.strerror or error}") from error
+
+    def _opened(self, link: Link, preface: Preface, stream: LinkStream) -> None:
+        taker = self._mail if preface.protocol in self._mail.enter else self.handoff
+        taker.opened(link, preface, stream)
+
+    @property
+    def sessions(self) -> int:
+        """Under way, for frontends."""
+        return len(self.handoff.sessions) + len(self._mail.sessions)
+
+    async def drain(self, seconds: float) -> int:
+        """Let every session finish its command; returns how many had to be ended."""
+        return sum(await asyncio.gather(self.handoff.sessions.drain(seconds), self._mail.sessions.drain(seconds)))
 
     async def close(self) -> None:
         self._unwatch()

@@ -45,10 +45,16 @@ def files(site: Site) -> ClusterFiles:
     return ClusterFiles(site.folder / "cluster")
 
 
+def roles(site: Site) -> frozenset[Role]:
+    """As its certificate says; none where it has none. Raises RookeryError."""
+    state = files(site).state()
+    return frozenset() if state is None else state.member.roles
+
+
 def is_outpost(site: Site) -> bool:
     """Whether its certificate says that it keeps neither mail nor accounts. Raises RookeryError."""
-    state = files(site).state()
-    return state is not None and not state.member.roles & {Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.MX_IN}
+    own = roles(site)
+    return bool(own) and not own & {Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY}
 
 
 class Membership:

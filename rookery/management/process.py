@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from rookery.base import log
 from rookery.base.config import Config, Problem, differences
@@ -56,7 +56,7 @@ class Serving(Protocol):
 class Process(ABC):
     """One process that serves one site. `run` is its whole life. `listeners`: those that it opens."""
 
-    listeners: ClassVar[Sequence[str]]
+    listeners: Sequence[str]
 
     def __init__(
         self, site: Site, config: Config, warnings: Sequence[Problem], tls: ssl.SSLContext, backend: str = ""

@@ -8,14 +8,17 @@ from rookery.access.imap.serve import enter_imap, serve_imap
 from rookery.access.imap.serve import services as imap_services
 from rookery.access.imap.settings import ImapSettings
 from rookery.access.lmtp import serve_lmtp
-from rookery.access.smtp import serve_mx
+from rookery.access.smtp import enter_mx, serve_mx
 from rookery.access.submission import enter_submission, serve_submission
 from rookery.base.config import Config
+from rookery.base.members import Member
 from rookery.distribution.directory.values import AccountRecord
 from rookery.management.mailing import delivery_settings, smtp_settings
 from rookery.management.parts import Parts
+from rookery.net.cluster.stream import LinkStream
 from rookery.net.listener import Serve, contains
 from rookery.net.stream import Stream
+from rookery.wire.cluster.values import Preface
 
 
 class Services:
@@ -44,6 +47,9 @@ class Services:
         full = Fullness(parts.directory, parts.store, parts.hosts)
         mail = partial(
             serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
+        )
+        self._enter_mx = partial(
+            enter_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
         )
         submission = partial(
             serve_submission,
@@ -90,6 +96,10 @@ class Services:
     async def enter_submission(self, stream: Stream, record: AccountRecord, session: str, hello: bytes) -> None:
         """As above; `hello`: what the client calls itself."""
         await self._enter_submission(stream, record, session, hello)
+
+    async def enter_mx(self, stream: LinkStream, node: Member, preface: Preface) -> None:
+        """A session that a frontend has begun."""
+        await self._enter_mx(stream, preface.session, preface.resume)
 
     async def serve_sibling(self, stream: Stream) -> None:
         """A delivery from another backend's queue."""

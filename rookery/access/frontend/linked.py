@@ -1,14 +1,17 @@
 """The directory and the hosts as a frontend reaches them: over the cluster port."""
 
+import random
 from collections.abc import Sequence
 
 from rookery.access.frontend.way import Opening
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.log import logger
 from rookery.base.members import Role
 from rookery.base.meters import counter
 from rookery.distribution.service.calls import Granted
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import Links
+from rookery.net.cluster.stream import LinkStream
 from rookery.net.stream import Peer, Stream
 from rookery.wire.cluster.values import Preface, Tls
 from rookery.wire.proxy import Endpoint
@@ -18,6 +21,7 @@ TAKEN = 10.0  # seconds for a host to take a session
 
 _asked = counter("directory_questions", "Questions to directory nodes.")
 _unanswered = counter("directory_questions_unanswered", "Of those, the ones that no directory node answered.")
+log = logger("frontend")
 
 
 def peer(address: str) -> Peer:
@@ -73,6 +77,34 @@ class LinkedDirectory:
         raise RookeryError(Cause.UNAVAILABLE, f"no directory node answers: {failure.what}") from failure
 
 
+class LinkedMail:
+    """Nodes with a queue, which take mail that comes in here; one after the other, in an order of chance."""
+
+    __slots__ = ("_addresses", "_dice", "_links")
+
+    def __init__(self, links: Links, addresses: Sequence[Peer], dice: random.Random) -> None:
+        self._links = links
+        self._addresses = addresses
+        self._dice = dice
+
+    async def open(self, opening: Opening, octets: bytes) -> tuple[Stream, bytes]:
+        """A stream to one of them, which has got `octets` of the client, and what it said first.
+
+        Raises RookeryError when none has taken it.
+        """
+        failure = RookeryError(Cause.UNAVAILABLE, "no node that takes mail is named")
+        for address in self._dice.sample(self._addresses, len(self._addresses)):
+            try:
+                link = await link_to(self._links, address, Role.BACKEND)
+                stream = await link.open(_preface(opening))
+                stream.write(octets)
+                return stream, await _first_word(stream)
+            except RookeryError as error:
+                log.info("not-taken", session=opening.session, address=address.address, what=error.what)
+                failure = error
+        raise failure
+
+
 class LinkedHosts:
     """Implements way.Way."""
 
@@ -83,29 +115,36 @@ class LinkedHosts:
 
     async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
         link = await link_to(self._links, peer(granted.host.address), Role.BACKEND)
-        client = opening.stream
-        stream = await link.open(
-            Preface(
-                opening.protocol,
-                granted.account,
-                Endpoint(*client.peer),
-                Endpoint(*client.local),
-                Tls(*client.tls) if client.tls is not None else None,
-                opening.session,
-                handle=granted.handle,
-                resume=opening.resume,
-            )
-        )
-        stream.idle = TAKEN
-        try:
-            first = await stream.read()
-        except TimeoutError:
-            first = b""
-        stream.idle = 0.0
-        if first:
-            return stream, first
-        refusal = stream.refusal
-        stream.abort()
-        if refusal is None:
-            raise RookeryError(Cause.UNAVAILABLE, "the host said nothing")
-        raise RookeryError(refusal.cause, refusal.what)
+        stream = await link.open(_preface(opening, granted.account, granted.handle))
+        return stream, await _first_word(stream)
+
+
+def _preface(opening: Opening, account: bytes = b"", handle: bytes = b"") -> Preface:
+    client = opening.stream
+    return Preface(
+        opening.protocol,
+        account,
+        Endpoint(*client.peer),
+        Endpoint(*client.local),
+        Tls(*client.tls) if client.tls is not None else None,
+        opening.session,
+        handle=handle,
+        resume=opening.resume,
+    )
+
+
+async def _first_word(stream: LinkStream) -> bytes:
+    """Of a node that has taken the session. Raises RookeryError when it has not; then the stream is gone."""
+    stream.idle = TAKEN
+    try:
+        first = await stream.read()
+    except TimeoutError:
+        first = b""
+    stream.idle = 0.0
+    if first:
+        return first
+    refusal = stream.refusal
+    stream.abort()
+    if refusal is None:
+        raise RookeryError(Cause.UNAVAILABLE, "the host said nothing")
+    raise RookeryError(refusal.cause, refusal.what)

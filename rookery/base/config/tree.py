@@ -337,6 +337,13 @@ class Cluster:
         "The join ports of the authority: asked by a node whose certificate has ended while it was away.",
         restart=True,
     )
+    mail: tuple[Endpoint | None, ...] = setting(
+        list_of(endpoint(7143)),
+        (),
+        "For a node that takes mail and has no accounts: the cluster ports of nodes that have, to which it hands the"
+        " mail. None: those of cluster.directory.",
+        restart=True,
+    )
     local: str = setting(TEXT, "", 'The address of this node for links that it dials; "" is any.', restart=True)
     links: int = setting(count(2, 100_000), 256, "Links to other nodes that are kept.", restart=True)
 

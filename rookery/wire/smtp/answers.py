@@ -23,6 +23,7 @@ class Answers:
         "_body",
         "_buffer",
         "_errors",
+        "_from",
         "_hostname",
         "_idle_commands",
         "_limits",
@@ -64,6 +65,7 @@ class Answers:
         self._asked: Event = RESET  # what waits for an answer in mode ANSWER
         self._authenticated = False
         self._mail: Mail | None = None
+        self._from = b""  # what followed the last MAIL
         self._recipients = 0
         self._body: Reception | None = None  # from the BodyStart of a message to its end
         self._skipped = 0

@@ -31,13 +31,15 @@ class Engine(Answers):
     def leftover(self) -> bytes:
         return self._buffer[self._at :]
 
-    def resume(self, hello: bytes) -> None:
-        """Go on where another server has left off: the client has called itself so in its EHLO, and has logged in,
-        which is answered here.
-        """
+    def resume(self, hello: bytes, *, extended: bool = True) -> None:
+        """Go on where another server has left off: the client has called itself so in its EHLO (or HELO)."""
         name = read_name(hello, self._limits.name)
-        self.greeted_as, self.extended = "unknown" if isinstance(name, Bad) else name, True
-        self.authenticated()
+        self.greeted_as, self.extended = "unknown" if isinstance(name, Bad) else name, extended
+
+    def hand_back(self) -> None:
+        """To Mail: another server answers it; `leftover()` begins with that command."""
+        self._buffer, self._at = b"MAIL " + self._from + b"\r\n" + self.leftover(), 0
+        self.close()
 
     def tls_started(self) -> None:
         """Nothing learned before counts any more (RFC 3207 section 4.2)."""
@@ -227,6 +229,7 @@ class Engine(Answers):
         mail = read_mail_from(rest, self._offer)
         if isinstance(mail, Bad):
             return self._bad(events, *mail)
+        self._from = rest
         return self._ask(mail, events)
 
     def _rcpt_to(self, rest: bytes, events: list[Event]) -> bool:
