@@ -17,15 +17,16 @@ class Rookery:
 
     name = "rookery"
 
-    def __init__(self, folder: Path, *, accounts: int = 50, offset: int = 0, database: str = "") -> None:
-        """`database`: keep everything on PostgreSQL, there."""
-        self._command = shutil.which("rookery", path=str(Path(sys.executable).parent)) or "rookery"
+    def __init__(
+        self, folder: Path, *, accounts: int = 50, offset: int = 0, database: str = "", cluster: bool = False
+    ) -> None:
+        """`database`: keep everything on PostgreSQL, there. `cluster`: other nodes may join it."""
+        self.command = shutil.which("rookery", path=str(Path(sys.executable).parent)) or "rookery"
         self.folder = folder
-        offset = offset or _free_offset()
+        offset = offset or free_offset()
         self.run("init", str(folder), "--domain", DOMAIN, "--hostname", f"mx.{DOMAIN}", "--port-offset", str(offset))
         config = folder / "rookery.toml"
-        opened = config.read_text().replace("#connections_per_address = 100", "connections_per_address = 12000")
-        config.write_text(opened.replace("#before_login = 10", "before_login = 1000"))
+        self.widen(folder)
         users = folder.with_suffix(".csv")
         users.write_text("".join(f"{address(n)},{PASSWORD},\n" for n in range(accounts)))
         if database:
@@ -35,18 +36,28 @@ class Rookery:
             config.write_text(text)
             self.run("--site", str(folder), "domain", "add", DOMAIN)
         self.run("--site", str(folder), "account", "import", str(users))
+        if cluster:
+            self.run("--site", str(folder), "cluster", "init")
+        self.cluster, self.join = 7143 + offset, 7144 + offset
         self.ports = Ports(smtp=25 + offset, lmtp=24 + offset, imap=143 + offset, imaps=993 + offset)
         self._http = 9464 + offset
         self._process = subprocess.Popen(
-            [self._command, "--site", str(folder), "serve"],
+            [self.command, "--site", str(folder), "serve"],
             stdout=subprocess.DEVNULL,
             stderr=(folder / "bench.log").open("wb"),
         )
         wait_for_port(self.ports.imap)
         wait_for_port(self.ports.lmtp)
 
+    @staticmethod
+    def widen(folder: Path) -> None:
+        """All clients of a measurement come from one address."""
+        config = folder / "rookery.toml"
+        opened = config.read_text().replace("#connections_per_address = 100", "connections_per_address = 12000")
+        config.write_text(opened.replace("#before_login = 10", "before_login = 1000"))
+
     def run(self, *words: str) -> str:
-        done = subprocess.run([self._command, *words], capture_output=True, text=True, check=False)
+        done = subprocess.run([self.command, *words], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"rookery {' '.join(words)}: {done.stderr.strip()[-600:]}")
         return done.stdout
@@ -67,10 +78,10 @@ class Rookery:
         self._process.wait(60)
 
 
-def _free_offset() -> int:
-    """An offset at which all six ports are free."""
+def free_offset() -> int:
+    """An offset at which all ports are free."""
     for offset in range(20000, 60000, 1000):
-        for port in (24, 25, 143, 465, 587, 993, 9464):
+        for port in (24, 25, 143, 465, 587, 993, 7143, 7144, 9464):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if probe.connect_ex(("127.0.0.1", port + offset)) == 0:

@@ -1,23 +1,27 @@
 """The waiting half of a stream: what has arrived, who waits, and until when. Shared by sockets and memory."""
 
 import asyncio
+from collections.abc import Callable
 
-from rookery.net.stream import Interrupted
+from rookery.net.stream import Interrupted, Stream
 from rookery.net.wheel import NOT_LISTED, Wheel
 
 READ_LIMIT = 64 * 1024  # unread octets at which the sender is held back
 
 
 class Inbox:
-    """One reader and one drainer at a time. What feeds it calls `_arrived` and `_end`."""
+    """One reader and one drainer at a time, or a sink instead of both. What feeds it calls `_arrived` and `_end`."""
 
     __slots__ = (
         "_data",
+        "_diverted",
         "_drainer",
         "_ended",
         "_held",
         "_interrupted",
         "_loop",
+        "_relief",
+        "_sink",
         "_waiter",
         "_wheel",
         "deadline",
@@ -35,6 +39,9 @@ class Inbox:
         self._interrupted = False
         self._waiter: asyncio.Future[None] | None = None
         self._drainer: asyncio.Future[None] | None = None
+        self._sink: Stream | None = None  # takes what arrives
+        self._diverted: Callable[[], None] | None = None  # called once, when nothing more goes to the sink
+        self._relief: Callable[[], None] | None = None  # called when there is room for more to send
         self.idle = 0.0
         self.deadline = 0.0
         self.due = 0.0
@@ -57,10 +64,20 @@ class Inbox:
                 self.due = 0.0
         data = self._data
         self._data = b""
-        if self._held:
-            self._held = False
-            self._let_in()
+        if data:
+            self._took(len(data))
         return data
+
+    def divert(self, sink: Stream, over: Callable[[], None]) -> None:
+        self._sink, self._diverted = sink, over
+        sink.when_room(self._go_on)
+        self._go_on()
+
+    def when_room(self, relief: Callable[[], None]) -> None:
+        self._relief = relief
+
+    def undivert(self) -> None:
+        self._sink = self._diverted = self._relief = None
 
     @property
     def unsent(self) -> bool:
@@ -78,6 +95,9 @@ class Inbox:
             self.due = 0.0
 
     def interrupt(self) -> None:
+        if self._sink is not None:
+            self._part()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(Interrupted())
@@ -103,6 +123,11 @@ class Inbox:
             self._wheel.watch(self)
 
     def _arrived(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is not None and not self._data and not sink.unsent:
+            sink.write(data)
+            self._took(len(data))
+            return
         self._data = self._data + data if self._data else data
         if len(self._data) > READ_LIMIT and not self._held:
             self._held = True
@@ -114,6 +139,8 @@ class Inbox:
     def _end(self) -> None:
         """Nothing more will come."""
         self._ended = True
+        if self._sink is not None:
+            self._go_on()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -122,6 +149,32 @@ class Inbox:
         drainer = self._drainer
         if drainer is not None and not drainer.done():
             drainer.set_result(None)
+        if self._relief is not None:
+            self._relief()
+
+    def _go_on(self) -> None:
+        """The sink has room, or nothing more comes."""
+        sink, data = self._sink, self._data
+        if sink is None:
+            return
+        if data and not sink.unsent:
+            self._data = b""
+            sink.write(data)
+            self._took(len(data))
+        if self._ended and not self._data:
+            self._part()
+
+    def _part(self) -> None:
+        over = self._diverted
+        self._sink = self._diverted = None
+        if over is not None:
+            over()
+
+    def _took(self, octets: int) -> None:
+        """So many have been read, or passed on."""
+        if self._held:
+            self._held = False
+            self._let_in()
 
     def _clogged(self) -> bool:
         """Whether much waits for the peer."""

@@ -1,6 +1,7 @@
 """A byte stream, over a socket or in memory. Everything above sees only this."""
 
 import ssl
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 
@@ -54,6 +55,21 @@ class Stream(Protocol):
         Raises TimeoutError after the stream's limits and Interrupted when nothing is there and somebody called
         `interrupt`.
         """
+        ...
+
+    def divert(self, sink: "Stream", over: Callable[[], None]) -> None:
+        """Instead of reading: write to `sink` whatever has arrived and arrives, as fast as it takes it, without a task.
+
+        `over` is called once: the peer has ended or is gone and `sink` has all of it, or somebody called `interrupt`.
+        """
+        ...
+
+    def undivert(self) -> None:
+        """Let go of the sink, and of whoever waits for room."""
+        ...
+
+    def when_room(self, relief: Callable[[], None]) -> None:
+        """`relief` is called whenever the peer has taken most of what was written; for `divert`."""
         ...
 
     def write(self, data: bytes) -> None:

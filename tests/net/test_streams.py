@@ -11,6 +11,7 @@ from rookery.net.memory import memory_pipe
 from rookery.net.sockets import SocketStream
 from rookery.net.stream import Interrupted, Stream
 from rookery.net.wheel import Wheel
+from tests.net.turns import until
 
 Pair = tuple[Stream, Stream]
 
@@ -159,6 +160,67 @@ async def test_a_reader_is_interrupted_at_once_or_the_next_time(pair: Pair) -> N
     far.interrupt()
     with pytest.raises(Interrupted):
         await reading
+
+
+# --- passing on -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_diverted_stream_passes_on_what_came_and_comes(pair: Pair, wheel: Wheel) -> None:
+    client, here = pair
+    there, host = memory_pipe(wheel=wheel)
+    over: list[str] = []
+    client.write(b"before ")
+    assert await here.read() == b"before "
+    client.write(b"waiting ")
+    await until(lambda: bool(here._data))  # type: ignore[attr-defined]
+    here.divert(there, lambda: over.append("client"))
+    there.divert(here, lambda: over.append("host"))
+    client.write(b"after")
+    assert await read_all(host, 13) == b"waiting after"
+    host.write(b"answer")
+    assert await client.read() == b"answer"
+    assert not over
+    host.write(b"last word")
+    host.close()
+    assert over == ["host"]
+    here.undivert()
+    here.close()
+    assert await read_all(client, 100) == b"last word"
+
+
+async def test_a_diverted_stream_is_as_slow_as_its_sink(pair: Pair, wheel: Wheel) -> None:
+    client, here = pair
+    there, host = memory_pipe(wheel=wheel)
+    over: list[bool] = []
+    here.divert(there, lambda: over.append(True))
+    much = bytes(range(256)) * 4 * READ_LIMIT
+    writing = asyncio.create_task(written(client, much))
+    await until(lambda: there.unsent)
+    got = b""
+    while len(got) < len(much):
+        got += await host.read()
+        assert len(host._data) <= 16 * READ_LIMIT  # type: ignore[attr-defined]  # what the loop reads at once, and a bit
+    assert got == much
+    await writing
+    client.close()
+    await until(lambda: bool(over))
+    assert over == [True]
+
+
+async def test_a_diverted_stream_that_is_interrupted_is_over(pair: Pair, wheel: Wheel) -> None:
+    _, here = pair
+    there, _ = memory_pipe(wheel=wheel)
+    over: list[bool] = []
+    here.divert(there, lambda: over.append(True))
+    here.interrupt()
+    here.interrupt()
+    assert over == [True]
+
+
+async def written(stream: Stream, data: bytes) -> None:
+    for at in range(0, len(data), READ_LIMIT):
+        stream.write(data[at : at + READ_LIMIT])
+        await stream.drain()
 
 
 async def test_a_cancelled_reader_leaves_the_stream_whole(pair: Pair) -> None:

@@ -25,6 +25,16 @@ from rookery.wire.imap.events import Event, Malformed, Request, SaslResponse
 
 async def serve_imap_front(stream: Stream, shared: Front) -> None:
     """From the greeting to the end; the stream is closed then."""
+    try:
+        host = await _log_in(stream, shared)
+        if host is not None:
+            await relay(stream, host)
+    finally:
+        stream.close()
+
+
+async def _log_in(stream: Stream, shared: Front) -> Stream | None:
+    """The host that has taken the session, or None when the client is done with. What only a login needs ends here."""
     session = _Session(stream, shared)
     engine, login = session.engine, session.login
     engine.send(responses.ok(b"*", "Rookery ready", responses.capability(session.capabilities())))
@@ -34,13 +44,12 @@ async def serve_imap_front(stream: Stream, shared: Front) -> None:
         )  # fmt: skip
         if login.host is not None:
             login.host.write(engine.leftover())
-            await relay(stream, login.host)
         elif ending in GOODBYES:
             stream.write(responses.bye(GOODBYES[ending]))
         log.debug("ended", session=login.id, ending=ending.value)
+        return login.host
     finally:
         await login.cancel()
-        stream.close()
 
 
 class _Session:
@@ -64,7 +73,7 @@ class _Session:
         if isinstance(event, Request):
             handler = _AT_ONCE.get(type(event.command))
             if handler is None:
-                return self._log_in(event.tag, event.command)
+                return self._begin(event.tag, event.command)
             self._say(event.tag, handler(self))
         elif isinstance(event, SaslResponse):
             return self._proceed(event)
@@ -103,7 +112,7 @@ class _Session:
 
     # --- the login ---------------------------------------------------------------------------------------------------
 
-    async def _log_in(self, tag: bytes, command: c.Command) -> None:
+    async def _begin(self, tag: bytes, command: c.Command) -> None:
         if isinstance(command, c.Login):
             if b"\0" in command.username + command.password:
                 self._say(tag, answers.no_login(Cause.BAD_CREDENTIALS))

@@ -23,6 +23,16 @@ async def serve_submission_front(stream: Stream, shared: Front) -> None:
     """From the greeting to the end; the stream is closed then. STARTTLS is offered where `shared.tls` is, and not on a
     stream that has TLS from the start.
     """
+    try:
+        host = await _log_in(stream, shared)
+        if host is not None:
+            await relay(stream, host)
+    finally:
+        stream.close()
+
+
+async def _log_in(stream: Stream, shared: Front) -> Stream | None:
+    """The host that has taken the session, or None when the client is done with. What only a login needs ends here."""
     login = Login("submission", stream, shared)
     settings = shared.settings
     now, over_tls = login.mechanisms(tls=False), login.mechanisms(tls=True)
@@ -41,15 +51,14 @@ async def serve_submission_front(stream: Stream, shared: Front) -> None:
         )  # fmt: skip
         if login.host is not None:
             login.host.write(engine.leftover())
-            await relay(stream, login.host)
         elif ending is Ending.DRAINED:
             stream.write(replies.SHUTTING_DOWN)
         elif ending is Ending.IDLE or ending is Ending.SLOW:
             stream.write(replies.TIMED_OUT)
         log.debug("ended", session=login.id, ending=ending.value)
+        return login.host
     finally:
         await login.cancel()
-        stream.close()
 
 
 class _Session:

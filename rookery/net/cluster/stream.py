@@ -90,12 +90,6 @@ class LinkStream(Inbox):
 
     # --- the stream
 
-    async def read(self) -> bytes:
-        data = await super().read()
-        if data:
-            self._carrier.consumed(self, len(data))
-        return data
-
     def write(self, data: bytes) -> None:
         if self._closed or not data:
             return
@@ -142,6 +136,10 @@ class LinkStream(Inbox):
 
     def _clogged(self) -> bool:
         return self._unsent > WRITE_LIMIT
+
+    def _took(self, octets: int) -> None:
+        super()._took(octets)
+        self._carrier.consumed(self, octets)
 
     # --- for the link
 
