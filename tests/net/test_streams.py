@@ -193,7 +193,7 @@ async def test_a_diverted_stream_is_as_slow_as_its_sink(pair: Pair, wheel: Wheel
     there, host = memory_pipe(wheel=wheel)
     over: list[bool] = []
     here.divert(there, lambda: over.append(True))
-    much = bytes(range(256)) * 4 * READ_LIMIT
+    much = bytes(range(256)) * 8192
     writing = asyncio.create_task(written(client, much))
     await until(lambda: there.unsent)
     got = b""
