@@ -75,7 +75,7 @@ class ControlServer:
             request = msgspec.json.decode(line, type=Request)
             found = by_name(request.operation)
             arguments = msgspec.json.decode(request.arguments, type=found.arguments)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return Answer(refused=Refusal(Cause.INVALID, str(error)))
         except RookeryError as error:
             return Answer(refused=error.refusal)

@@ -57,7 +57,7 @@ def identity(folder: Path, files: Files, random: RandomBytes) -> Identity:
         file = files.open_read(path)
         try:
             return msgspec.json.decode(file.read_at(0, 4096), type=Identity)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RookeryError(Cause.CORRUPT, f"{path} is not an identity: {error}") from error
         finally:
             file.close()

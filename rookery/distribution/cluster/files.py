@@ -149,7 +149,7 @@ class ClusterFiles:
         """Nothing when it cannot be read: settings say where to begin."""
         try:
             return msgspec.json.decode(self._read("known.json") or b"{}", type=Known)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return Known()
 
     def write_known(self, known: Known) -> None:

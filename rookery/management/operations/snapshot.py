@@ -151,7 +151,7 @@ def restore(snapshot_folder: Path, folder: Path) -> SnapshotMark:
         )
     try:
         mark = msgspec.json.decode(mark_file.read_bytes(), type=SnapshotMark)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RookeryError(Cause.INVALID, f"{mark_file}: {error}") from error
     refuse_in_use(folder)
     if folder.resolve().is_relative_to(snapshot_folder.resolve()):
