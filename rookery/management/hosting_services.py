@@ -89,7 +89,7 @@ class HostingServices:
 
         Raises RookeryError(UNAVAILABLE).
         """
-        self._membership.take(await self._members.revoked())
+        await self._membership.take(await self._members.revoked())
         self._membership.listen(addresses, self.service)
         self._membership.say(self._say_present)
         self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))

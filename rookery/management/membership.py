@@ -65,7 +65,7 @@ class Membership:
         self._clock = clock
         self._files = files(site)
         self.contexts = Contexts(self._files)
-        self._admission = Admission()
+        self._admission = Admission(self._files.revoked())
         self._tasks: list[asyncio.Task[None]] = []
         self._port: ClusterPort | None = None
         self._renewing: Renewing | None = None
@@ -161,12 +161,20 @@ class Membership:
 
     # --- who is no member any more ---
 
-    def take(self, revoked: Revoked) -> None:
+    async def take(self, revoked: Revoked) -> None:
+        """Their links end now, and they are not let in after a restart either, whoever can be asked then."""
+        before = self.revoked
         if self._admission.take(revoked):
             log.warning("revoked", nodes=sorted(revoked.names))
-            self.links.end(revoked.names)
+            self.links.sweep()
             if self._port is not None:
-                self._port.end(revoked.names)
+                self._port.sweep()
+        now = self.revoked
+        if (now.names, now.serials) != (before.names, before.serials):
+            try:
+                await asyncio.to_thread(self._files.write_revoked, now)
+            except RookeryError as error:
+                log.refused("revoked-not-kept", error.refusal)
 
     @property
     def revoked(self) -> Revoked:
@@ -185,7 +193,7 @@ class Membership:
         while True:
             woken.clear()
             try:
-                self.take(await look())
+                await self.take(await look())
                 self._heard = self._clock.monotonic()
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
@@ -255,6 +263,8 @@ class Membership:
 
     def _renewed(self) -> None:
         self.links.use(self.contexts.client)
+        if self._port is not None:
+            self._port.renewed()
 
 
 def issued(data: bytes) -> Issued:

@@ -60,7 +60,7 @@ class Meeting:
     async def look(self) -> None:
         revoked = await Members(self.world.directory).revoked()
         if self.admission.take(revoked):
-            self.port.end(revoked.names)
+            self.port.sweep()
 
     def links(self, name: str, contexts: Contexts) -> Links:
         settings = DialSettings(connect=20)
@@ -105,7 +105,7 @@ async def test_a_certificate_is_renewed_over_the_link_also_when_the_key_changes(
     newer = meeting.links("b1", contexts)  # it dials anew
     await (await newer.to(meeting.address, "first")).call(Renewal(world.node("b1"), contexts.state).request, 20)
     assert meeting.seen[-1] == again
-    assert link.usable
+    await until(lambda: link.closed)  # nothing was under way on it
 
 
 async def test_a_revoked_node_is_put_out_and_not_let_in_again(world: World, meeting: Meeting) -> None:
@@ -121,6 +121,25 @@ async def test_a_revoked_node_is_put_out_and_not_let_in_again(world: World, meet
         await meeting.links("f1", contexts).to(meeting.address)
     assert stays.usable
     assert (await renew(world, "f2", stays)).name == "f2"
+
+
+async def test_a_node_that_is_added_again_comes_back_and_its_former_links_do_not(
+    world: World, meeting: Meeting
+) -> None:
+    former = await world.add("f1")
+    link = await meeting.links("f1", former).to(meeting.address)
+    heard = Members(world.directory)
+    meeting.told, told = lambda: None, meeting.told  # type: ignore[method-assign]  # it is cut off
+    world.directory.watch(lambda: meeting.told())
+    await heard.revoke("f1")
+    (world.folder / "f1").rename(world.folder / "stolen")
+    again = await world.add("f1")
+    newer = await meeting.links("f1", again).to(meeting.address)
+    told()  # both at once, when it is back
+    await until(lambda: link.closed)
+    assert newer.usable
+    with pytest.raises(RookeryError):
+        await meeting.links("f1", former).to(meeting.address)
 
 
 async def test_whom_the_dialler_meant_answers_or_nobody(world: World, meeting: Meeting) -> None:

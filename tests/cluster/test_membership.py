@@ -1,8 +1,11 @@
-"""Of several processes of a node one renews the certificate, and the others take it up."""
+"""A node in its cluster: what its processes share, whom it lets in, and what it remembers over a restart."""
 
 import pytest
 
 from rookery.base.config import Config
+from rookery.base.members import Role
+from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.values import Revoked
 from rookery.management import membership as module
 from rookery.management.membership import Membership
 from rookery.management.site import Site
@@ -23,4 +26,39 @@ async def test_what_another_process_renewed_is_used(world: World, looks: None) -
     await until(lambda: membership.member.serial != before)
     await until(lambda: membership.links._context is membership.contexts.client)  # for links dialled from now on
     assert membership.contexts.client is not context
+    await membership.close()
+
+
+async def test_who_was_revoked_stays_out_after_a_restart_while_nobody_can_be_asked(world: World) -> None:
+    thief, honest = (await world.add("f1")).state.member, (await world.add("f2")).state.member
+    await world.add("b1", Role.BACKEND)
+    site = Site(world.folder / "b1")
+    before = Membership(site, Config(), world.clock)
+    assert before._admits(thief)
+    await Members(world.directory).revoke("f1")
+    await before.take(await Members(world.directory).revoked())
+    await before.close()
+    after = Membership(site, Config(), world.clock)
+    assert not after._admits(thief)
+    assert after._admits(honest)
+    await after.close()
+
+
+async def test_a_directory_that_was_restored_revokes_too_and_takes_nothing_back(world: World) -> None:
+    membership = Membership(Site(world.folder / "first"), Config(), world.clock)
+    await membership.take(Revoked(50, frozenset({"f1"}), frozenset({b"1" * 16})))
+    await membership.take(Revoked(7, frozenset({"f2"}), frozenset()))
+    assert membership.revoked == Revoked(50, frozenset({"f1", "f2"}), frozenset({b"1" * 16}))
+    await membership.take(Revoked(51, frozenset({"f2"}), frozenset({b"1" * 16})))  # f1 was added again
+    assert membership.revoked.names == {"f2"}
+    await membership.close()
+
+
+async def test_a_certificate_counts_until_its_end(world: World) -> None:
+    await world.add("b1", Role.BACKEND)
+    membership = Membership(Site(world.folder / "b1"), Config(), world.clock)
+    member = (await world.add("f1")).state.member
+    assert membership._admits(member)
+    world.clock.advance(member.ends - world.clock.wall())
+    assert not membership._admits(member)
     await membership.close()

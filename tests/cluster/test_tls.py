@@ -11,7 +11,7 @@ from rookery.base.members import Role
 from rookery.distribution.cluster import authority as au
 from rookery.distribution.cluster.certificates import der, new_key, new_serial
 from rookery.distribution.cluster.contexts import Contexts, client_context, peer
-from rookery.distribution.cluster.files import ClusterFiles
+from rookery.distribution.cluster.files import ClusterFiles, NodeState
 from tests.cluster.world import shake
 
 OURS, OTHERS = "ab" * 16, "cd" * 16
@@ -97,9 +97,9 @@ def test_a_node_is_no_authority(site: Site) -> None:
 def test_who_shows_nothing_is_not_let_in(site: Site) -> None:
     server = site.node("b1")
     with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
-        shake(server.server, client_context(site.bundle, None))
+        shake(server.server, client_context(site.bundle))
     with pytest.raises(RookeryError, match="no certificate was presented"):
-        peer(shake(server.desk, client_context(site.bundle, None))[0], OURS)
+        peer(shake(server.desk, client_context(site.bundle))[0], OURS)
     # Nor is a certificate asked for at the desk, so that it proves nothing there.
     with pytest.raises(RookeryError, match="no certificate was presented"):
         peer(shake(server.desk, site.node("f1").client)[0], OURS)
@@ -148,3 +148,17 @@ def test_what_cannot_be_read_changes_nothing(site: Site) -> None:
     path.unlink()
     with pytest.raises(RookeryError, match="has not joined"):
         Contexts(ClusterFiles(path.parent))
+
+
+def test_what_was_checked_is_what_is_used_whatever_replaces_the_files_meanwhile(site: Site) -> None:
+    backend, frontend = site.node("b1", Role.BACKEND), site.node("f1", Role.FRONTEND)
+
+    class Replaced(ClusterFiles):
+        def state(self) -> NodeState | None:
+            state = super().state()
+            self.node.write_bytes(backend.state.pem[:300])  # as another process does, just now
+            return state
+
+    used = Contexts(Replaced(site.folder / OURS / "f1"))
+    ours, _ = shake(backend.server, used.client)
+    assert peer(ours, OURS) == frontend.state.member

@@ -65,7 +65,7 @@ class LinkedDirectory:
         _asked.add()
         for address in list(self._addresses):
             try:
-                answer = await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
+                answer = await self._ask(address, question)
             except RookeryError as error:
                 failure = error
                 continue
@@ -75,6 +75,17 @@ class LinkedDirectory:
             return answer
         _unanswered.add()
         raise RookeryError(Cause.UNAVAILABLE, f"no directory node answers: {failure.what}") from failure
+
+    async def _ask(self, address: Peer, question: bytes) -> bytes:
+        """Raises RookeryError."""
+        link = await link_to(self._links, address, Role.DIRECTORY)
+        try:
+            return await link.call(question, ANSWER)
+        except RookeryError:
+            if link.usable or link.closed:
+                raise
+        # It said goodbye before it heard the question, as a node does whose certificate was renewed.
+        return await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
 
 
 class LinkedMail:

@@ -1,7 +1,8 @@
 """Who is a member no more, as a node knows it, wherever it heard so.
 
 A directory node reads the list from the directory (`Members.revoked`), others are told by one. The list may arrive
-twice and in any order: the newest counts. While nobody can be asked, the last one holds.
+twice and in any order: the newest counts, and what an older one has beside is believed too, for a directory that was
+restored counts from behind. While nobody can be asked, the last one holds; the folder `cluster` keeps it.
 """
 
 from rookery.base.members import Member
@@ -13,8 +14,8 @@ class Admission:
 
     __slots__ = ("_revoked",)
 
-    def __init__(self) -> None:
-        self._revoked = Revoked(0, frozenset(), frozenset())
+    def __init__(self, revoked: Revoked | None = None) -> None:
+        self._revoked = revoked or Revoked(0, frozenset(), frozenset())
 
     @property
     def number(self) -> int:
@@ -29,7 +30,7 @@ class Admission:
         """Whether it may have ended a link."""
         known = self._revoked
         if revoked.number < known.number:
-            return False
+            revoked = Revoked(known.number, known.names | revoked.names, known.serials | revoked.serials)
         self._revoked = revoked
         return not (revoked.names <= known.names and revoked.serials <= known.serials)
 

@@ -4,9 +4,9 @@ TLS matches no names: the caller asks `peer` who it is, and whether that is whom
 for a resumed one would not show its certificate again.
 """
 
+import os
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from rookery.base.errors import Cause, RookeryError
@@ -28,12 +28,13 @@ def peer(tls: Secured, cluster: str) -> Member:
     return member_of(shown if isinstance(shown, bytes) else None, cluster)
 
 
-def client_context(bundle: Bundle | None, node: Path | None) -> ssl.SSLContext:
-    """To dial a node that one of the bundle's authorities has admitted; None: to ask anybody for what is public."""
-    return _context(ssl.PROTOCOL_TLS_CLIENT, bundle, node)
+def client_context(bundle: Bundle | None) -> ssl.SSLContext:
+    """To dial, without a certificate, a node that one of the bundle's authorities has admitted; None: to ask anybody
+    for what is public."""
+    return _context(ssl.PROTOCOL_TLS_CLIENT, bundle, None)
 
 
-def _context(protocol: int, bundle: Bundle | None, node: Path | None) -> ssl.SSLContext:
+def _context(protocol: int, bundle: Bundle | None, pem: bytes | None) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_TICKET
@@ -45,11 +46,21 @@ def _context(protocol: int, bundle: Bundle | None, node: Path | None) -> ssl.SSL
         if bundle is not None:
             context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
             context.load_verify_locations(cadata=b"".join(bundle.roots))
-        if node is not None:
-            context.load_cert_chain(node, password=_no_password)
+        if pem is not None:
+            _load(context, pem)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise RookeryError(Cause.INVALID, f"the certificates of the cluster cannot be used: {error}") from error
     return context
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """OpenSSL reads files only, and twice; what was checked is handed to it in memory, where nothing replaces it."""
+    file = os.memfd_create("node", os.MFD_CLOEXEC)
+    try:
+        os.write(file, pem)
+        context.load_cert_chain(f"/proc/self/fd/{file}", password=_no_password)
+    finally:
+        os.close(file)
 
 
 def _no_password() -> str:
@@ -67,20 +78,28 @@ class Contexts:
 
     def __init__(self, files: ClusterFiles) -> None:
         self._files = files
-        self.reload()
+        self._take(self._read())
         # Trust cannot be taken out of a context: each handshake is handed the newest one.
         self.server = _outer(self._server, lambda: self._server)
         self.desk = _outer(self._desk, lambda: self._desk)
 
     def reload(self) -> None:
         """Take up what the files say now. Raises RookeryError, and then nothing changed."""
+        state = self._read()
+        if (state.pem, state.bundle) != (self.state.pem, self.state.bundle):
+            self._take(state)
+
+    def _read(self) -> NodeState:
         state = self._files.state()
         if state is None:
             raise RookeryError(Cause.NOT_FOUND, f"this node has not joined a cluster: {self._files.node} is not there")
+        return state
+
+    def _take(self, state: NodeState) -> None:
         made = [
-            _context(ssl.PROTOCOL_TLS_SERVER, state.bundle, self._files.node),
-            _context(ssl.PROTOCOL_TLS_SERVER, None, self._files.node),
-            _context(ssl.PROTOCOL_TLS_CLIENT, state.bundle, self._files.node),
+            _context(ssl.PROTOCOL_TLS_SERVER, state.bundle, state.pem),
+            _context(ssl.PROTOCOL_TLS_SERVER, None, state.pem),
+            _context(ssl.PROTOCOL_TLS_CLIENT, state.bundle, state.pem),
         ]
         self.state: NodeState = state
         self._server, self._desk, self.client = made

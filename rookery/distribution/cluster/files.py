@@ -4,9 +4,11 @@ node.pem         its key, its certificate, and what the authorities signed of ea
 authorities.pem  the authorities that it trusts
 joining.key      the key of a node that has not joined yet
 known.json       where it has found other nodes
+revoked          who is a member no more, as far as it knows
 authority.key    only where the role `authority` is: the key that signs for the cluster
 """
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -25,17 +27,20 @@ from rookery.distribution.cluster.certificates import (
     private_key,
     private_pem,
 )
+from rookery.distribution.directory.values import Revoked
 from rookery.storage.files import DiskFiles, Files
 
 SIZE_LIMIT = 256 * 1024  # octets
 
 
 class NodeState:
-    """Of a node that has joined. `half`: from when on its certificate is to be renewed, seconds UTC."""
+    """Of a node that has joined. `pem`: key, certificate and chain, as of one moment. `half`: from when on the
+    certificate is to be renewed, seconds UTC."""
 
-    __slots__ = ("bundle", "certificate", "cluster", "half", "key", "member")
+    __slots__ = ("bundle", "certificate", "cluster", "half", "key", "member", "pem")
 
-    def __init__(self, key: PrivateKey, certificate: x509.Certificate, bundle: au.Bundle) -> None:
+    def __init__(self, pem: bytes, key: PrivateKey, certificate: x509.Certificate, bundle: au.Bundle) -> None:
+        self.pem = pem
         self.key = key
         self.certificate = certificate
         self.bundle = bundle
@@ -65,9 +70,9 @@ class ClusterFiles:
     def node(self) -> Path:
         return self.folder / "node.pem"
 
-    def _replace(self, name: str, data: bytes) -> None:
-        """Nobody but the owner can read it, at any moment."""
-        path, new = self.folder / name, self.folder / f"{name}.new"
+    def _replace(self, name: str, data: bytes, own: str = "") -> None:
+        """Nobody but the owner can read it, at any moment. `own`: for what several processes may write at once."""
+        path, new = self.folder / name, self.folder / f"{name}{own}.new"
         try:
             self._files.make_folder(self.folder)
             self._files.unlink(new)
@@ -110,7 +115,7 @@ class ClusterFiles:
         try:
             key, certificate = private_key(held), x509.load_pem_x509_certificates(held)[0]
             roots = tuple(der(root) for root in x509.load_pem_x509_certificates(trusted))
-            state = NodeState(key, certificate, au.Bundle(roots))
+            state = NodeState(held, key, certificate, au.Bundle(roots))
         except (ValueError, RookeryError):
             raise self._corrupt("node.pem", "no key with the certificate of a node, or no authorities") from None
         if key.public_key() != certificate.public_key():
@@ -154,6 +159,25 @@ class ClusterFiles:
 
     def write_known(self, known: Known) -> None:
         self._replace("known.json", msgspec.json.encode(known))
+
+    # --- who is a member no more ---
+
+    def revoked(self) -> Revoked:
+        """Of number 0 when none is kept: any directory knows more."""
+        held = self._read("revoked")
+        if held is None:
+            return Revoked(0, frozenset(), frozenset())
+        try:
+            return msgspec.msgpack.decode(held, type=Revoked)
+        except msgspec.MsgspecError:
+            raise RookeryError(
+                Cause.CORRUPT,
+                f"{self.folder / 'revoked'}: no list of revoked nodes; remove it, and a directory is asked",
+            ) from None
+
+    def write_revoked(self, revoked: Revoked) -> None:
+        """The bound of its members is that of the directory's."""
+        self._replace("revoked", msgspec.msgpack.encode(revoked), f".{os.getpid()}")
 
     # --- the authority ---
 

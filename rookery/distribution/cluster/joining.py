@@ -114,7 +114,7 @@ async def _at_any(addresses: tuple[str, ...], at: Callable[[str], Awaitable[Memb
 async def _question(
     ask: Ask, address: str, trusted: au.Bundle | None, admit: Admit, question: Question
 ) -> Authorities | Issued:
-    context = client_context(trusted, None)
+    context = client_context(trusted)
     return messages.read_answer(await ask(address, context, admit, messages.encode(question)))
 
 

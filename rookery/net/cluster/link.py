@@ -25,7 +25,6 @@ from rookery.wire.engine import Wants
 
 SILENCE = 3  # beats (of a second, with a PING each) without a word after which the peer is lost
 HELLO_BEATS = 5  # in which it must have introduced itself
-ADMIT_BEATS = 60  # after which a member is looked at again: its certificate may have ended
 CLOSING_BEATS = 10  # in which a peer must take what is left of a stream or connection that was closed
 TURN = 256 * 1024  # octets gathered for one write, and those unsent at which streams wait
 OVERDUE = 8 * 1024 * 1024  # unsent octets of a peer that makes us answer and does not read
@@ -202,7 +201,7 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
         elif self._silent >= SILENCE or (self._beat >= HELLO_BEATS and self._engine.peer is None):
             self._fail(f"silent for {SILENCE} s" if self._engine.peer else "no HELLO came")
-        elif self._beat % ADMIT_BEATS == 0 and not self._node.admit(self.peer):
+        elif not self._node.admit(self.peer):
             self.end(Refusal(Cause.DENIED, f"{self.peer.name} is no longer admitted"))
         else:
             self._silent += 1

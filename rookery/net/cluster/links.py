@@ -7,15 +7,16 @@ whoever asks meanwhile is refused at once.
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Node, Service, check_context
+from rookery.net.dial import connect_soon
 from rookery.net.stream import Peer
 from rookery.net.wheel import Wheel
 
+RENEWED = "the certificate was renewed"
 LEAVING = "this node is leaving: it dials nobody"
 REVOKED = Refusal(Cause.DENIED, "the node was revoked")
 RESTING = 1024  # addresses remembered as unreachable
@@ -31,7 +32,7 @@ class DialSettings:
     connect: float = 5.0
     local: str = ""
     pause: float = 0.05
-    pause_most: float = 2.0
+    pause_most: float = 0.5
 
 
 class _Rest:
@@ -86,9 +87,13 @@ class Links:
         return link
 
     def use(self, context: ssl.SSLContext) -> None:
-        """For links that are dialled from now on: the certificate was renewed. Raises ValueError as the constructor."""
+        """For links that are dialled from now on: the certificate was renewed. What is under way on those that are
+        there has until the former one ends. Raises ValueError as the constructor.
+        """
         check_context(context)
         self._context = context
+        for link in list(self._all):
+            link.goodbye(RENEWED)
 
     def named(self, name: str) -> Link | None:
         """A link to that node, if there is one."""
@@ -102,10 +107,10 @@ class Links:
         """On all of them."""
         return sum(link.streams for link in self._all)
 
-    def end(self, names: Collection[str]) -> None:
-        """End all links to these nodes at once: they were revoked."""
+    def sweep(self) -> None:
+        """End at once all links whose peer is not admitted any more: somebody was revoked."""
         for link in list(self._all):
-            if link.peer is not None and link.peer.name in names:
+            if link.peer is not None and not self._node.admit(link.peer):
                 link.end(REVOKED)
 
     def goodbye(self, reason: str) -> None:
@@ -160,14 +165,8 @@ class Links:
         link = Link(self._node, self._service, dialled=True, wheel=self._wheel, lost=self._lost)
         try:
             async with asyncio.timeout(settings.connect):
-                await loop.create_connection(
-                    lambda: link,
-                    address.address,
-                    address.port,
-                    ssl=self._context,
-                    server_hostname="",
-                    local_addr=(settings.local, 0) if settings.local else None,
-                )
+                connection = await connect_soon(address.address, address.port, settings.local)
+                await loop.create_connection(lambda: link, sock=connection, ssl=self._context, server_hostname="")
                 await link.greeting()
         except OSError as error:
             link.abort()

@@ -22,7 +22,8 @@ def _everybody(member: Member) -> bool:
 @dataclass(frozen=True, slots=True)
 class Node:
     """`member_of` reads a certificate (DER) that TLS has verified and raises RookeryError when it is no member's;
-    `admit` is asked at every handshake and once a minute. `window`: octets of a stream that may wait at its reader.
+    `admit` is asked at every handshake and each second, for a certificate
+    may have ended. `window`: octets of a stream that may wait at its reader.
     """
 
     cluster: str

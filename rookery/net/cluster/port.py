@@ -4,13 +4,13 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rookery.base.log import logger
 from rookery.net.accepting import Accepting, bound
 from rookery.net.cluster.link import Link
-from rookery.net.cluster.links import REVOKED
+from rookery.net.cluster.links import RENEWED, REVOKED
 from rookery.net.cluster.node import Node, Service, check_context
 from rookery.net.listener import Networks, contains
 from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME
@@ -141,10 +141,16 @@ class ClusterPort:
 
     # --- the end
 
-    def end(self, names: Collection[str]) -> None:
-        """End all links from these nodes at once: they were revoked."""
+    def renewed(self) -> None:
+        """The context has a new certificate: peers are to dial anew, and what is under way goes on until the former one
+        ends."""
         for link in list(self._links):
-            if link.peer is not None and link.peer.name in names:
+            link.goodbye(RENEWED)
+
+    def sweep(self) -> None:
+        """End at once all links whose peer is not admitted any more: somebody was revoked."""
+        for link in list(self._links):
+            if link.peer is not None and not self._node.admit(link.peer):
                 link.end(REVOKED)
 
     def goodbye(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from rookery.base.log import captured
 from rookery.net.cluster.link import SILENCE, Link
 from rookery.net.cluster.links import REVOKED
 from rookery.net.cluster.member import Role
-from rookery.net.cluster.node import Service
+from rookery.net.cluster.node import Node, Service
 from rookery.wire.cluster.values import Preface, Signal
 from tests.net.cluster.nodes import BACKEND, FRONTEND, Nodes, Raw, turns
 from tests.net.turns import until
@@ -19,9 +19,9 @@ from tests.net.turns import until
 PREFACE = Preface("imap")
 
 
-async def backend_link(nodes: Nodes) -> tuple[Link, Link]:
+async def backend_link(nodes: Nodes, backend: Node = BACKEND) -> tuple[Link, Link]:
     """(f1's, b1's) end of one connection."""
-    near = await nodes.link()
+    near = await nodes.links().to(nodes.port(backend))
     await until(lambda: nodes.ports[0].named("f1") is not None)
     far = nodes.ports[0].named("f1")
     assert far is not None
@@ -267,11 +267,13 @@ async def test_after_goodbye_streams_end_in_peace_and_then_the_link(nodes: Nodes
 
 
 async def test_who_is_revoked_is_cut_off_at_once(nodes: Nodes) -> None:
-    near, far = await backend_link(nodes)
+    revoked = {"f2"}
+    near, far = await backend_link(nodes, replace(BACKEND, admit=lambda member: member.name not in revoked))
     mine, theirs = await nodes.pair(PREFACE, near)
-    nodes.ports[0].end({"f2"})
+    nodes.ports[0].sweep()
     assert far.usable
-    nodes.ports[0].end({"f1", "f2"})
+    revoked.add("f1")
+    nodes.ports[0].sweep()
     assert theirs.gone
     assert theirs.refusal == REVOKED
     assert far.closed
@@ -281,8 +283,10 @@ async def test_who_is_revoked_is_cut_off_at_once(nodes: Nodes) -> None:
 
 
 async def test_a_revoked_host_is_left_at_once_too(nodes: Nodes) -> None:
-    near, _ = await backend_link(nodes)
-    nodes.dialled[0].end({"b1"})
+    revoked: set[str] = set()
+    near = await nodes.links(replace(FRONTEND, admit=lambda member: member.name not in revoked)).to(nodes.port())
+    revoked.add("b1")
+    nodes.dialled[0].sweep()
     assert near.closed
     await until(lambda: not len(nodes.ports[0]))
 

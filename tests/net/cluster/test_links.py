@@ -12,6 +12,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.net.cluster.links import RESTING
 from rookery.net.cluster.member import Role
 from rookery.net.cluster.port import ClusterPort, open_port
+from rookery.net.dial import UNANSWERED, connect_soon
 from rookery.net.stream import Peer
 from rookery.wire.cluster.values import Preface
 from tests.net.cluster.nodes import BACKEND, FRONTEND, LOOPBACK, Nodes, context, refused
@@ -141,16 +142,43 @@ async def test_what_is_remembered_of_failures_is_bounded(nodes: Nodes) -> None:
 
 
 async def test_a_renewed_certificate_is_shown_from_then_on(nodes: Nodes) -> None:
-    links = nodes.links()
-    await links.to(nodes.port())
+    links, address = nodes.links(), nodes.port()
+    former = await links.to(address)
+    mine, theirs = await nodes.pair(Preface("imap"), former)
     links.use(nodes.authority.context("f1", Role.FRONTEND, Role.MX_IN, server=False))
-    await links.to(nodes.port())
-    await until(lambda: all(port.named("f1") is not None for port in nodes.ports))
-    assert [set(link.peer.roles) for port in nodes.ports if (link := port.named("f1"))] == [
-        {Role.FRONTEND},
-        {Role.FRONTEND, Role.MX_IN},
-    ]
-    assert all(link.usable for link in links._links.values())
+    assert await links.to(address) is not former
+    await until(lambda: (link := nodes.ports[0].named("f1")) is not None and Role.MX_IN in link.peer.roles)
+    mine.write(b"what is under way goes on")
+    assert await theirs.read() == b"what is under way goes on"
+    mine.close()
+    theirs.close()
+    await until(lambda: former.closed)
+
+
+async def test_when_the_port_has_a_new_certificate_peers_dial_anew(nodes: Nodes) -> None:
+    links, address = nodes.links(), nodes.port()
+    former = await links.to(address)
+    await until(lambda: nodes.ports[0].named("f1") is not None)
+    nodes.ports[0].renewed()
+    await until(lambda: former.closed)
+    assert (await links.to(address)).usable
+
+
+async def test_a_network_that_is_whole_again_is_used_at_once(nodes: Nodes) -> None:
+    """Nobody answers at first: the backlog of a listener that does not accept is full, and its packets are dropped."""
+    deaf = socket.create_server(("127.0.0.1", 0), backlog=0)
+    full = [socket.socket() for _ in range(3)]
+    for one in full:
+        one.setblocking(False)
+        one.connect_ex(deaf.getsockname())
+    waiting = asyncio.create_task(connect_soon("127.0.0.1", deaf.getsockname()[1]))
+    await asyncio.sleep(2 * UNANSWERED)
+    assert not waiting.done()
+    deaf.listen(16)
+    async with asyncio.timeout(20):
+        (await waiting).close()
+    for one in (*full, deaf):
+        one.close()
 
 
 async def test_contexts_that_would_let_anybody_in_are_not_taken(nodes: Nodes) -> None:

@@ -83,8 +83,8 @@ async def test_who_is_not_admitted_is_told_so(nodes: Nodes) -> None:
     address, links = nodes.port(careful), nodes.links(pause=0, pause_most=0)
     first = await links.to(address)
     revoked.add("f1")
-    assert first.usable, "it is asked at the handshake; `end` is for those that are there"
-    nodes.ports[0].end(revoked)
+    assert first.usable, "it is asked at the handshake; `sweep` is for those that are there"
+    nodes.ports[0].sweep()
     await until(lambda: first.closed)
     error = await refused(links, address)
     assert (error.cause, error.what) == (Cause.DENIED, "f1 is not admitted")
@@ -92,8 +92,7 @@ async def test_who_is_not_admitted_is_told_so(nodes: Nodes) -> None:
     assert (error.cause, error.what) == (Cause.DENIED, "b1 is not admitted")
 
 
-async def test_a_link_does_not_outlive_its_admission(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rookery.net.cluster.link.ADMIT_BEATS", 2)
+async def test_a_link_does_not_outlive_its_admission(nodes: Nodes) -> None:
     ended_certificates: set[str] = set()
     link = await nodes.links().to(nodes.port(replace(BACKEND, admit=lambda who: who.name not in ended_certificates)))
     await nodes.beat(2)
