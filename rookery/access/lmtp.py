@@ -25,7 +25,7 @@ from rookery.distribution.placement.values import Elsewhere, Location
 from rookery.net.stream import Stream
 from rookery.storage.append import Append
 from rookery.storage.staging import Staged, Staging
-from rookery.storage.values import Appended
+from rookery.storage.values import Appended, given_by
 from rookery.wire.smtp.engine import Engine
 from rookery.wire.smtp.events import BodyStart, Event, Mail, Rcpt
 from rookery.wire.smtp.offers import Offer
@@ -67,12 +67,14 @@ async def serve_lmtp(
     hosts: Hosts = EVERYTHING_HERE,
     trusted: bool = False,
     allowed: bool = True,
+    giver: str = "",
 ) -> None:
-    """One connection. `trusted`: it comes from our own queue, whose delivery ids are believed.
+    """One connection. `trusted`: it comes from a queue whose delivery ids are believed; `giver`: whose they are, ""
+    for ours, so that a node can repeat its own and nobody else's.
 
     `allowed` False: it comes from an address that may not deliver here; it is told so.
     """
-    session = Session(stream, store, directory, settings, clock, hosts, trusted)
+    session = Session(stream, store, directory, settings, clock, hosts, trusted, giver)
     log_connection(log, stream, session.id)
     if not allowed:
         log.info("refused", session=session.id, address=stream.peer.address, what="not a trusted address")
@@ -101,6 +103,7 @@ class Session(Receiver):
         "_clock",
         "_deliveries",
         "_directory",
+        "_giver",
         "_hosts",
         "_loop",
         "_message",
@@ -118,7 +121,7 @@ class Session(Receiver):
 
     def __init__(
         self, stream: Stream, store: Mailboxes, directory: Asked[Recipients], settings: SmtpSettings, clock: Clock,
-        hosts: Hosts, trusted: bool,
+        hosts: Hosts, trusted: bool, giver: str,
     ) -> None:  # fmt: skip
         offer = Offer(size=settings.message_size, dsn=False, xdelivery=trusted)
         super().__init__(Engine(settings.hostname, offer, lmtp=True))
@@ -128,6 +131,7 @@ class Session(Receiver):
         self._hosts = hosts
         self._settings = settings
         self._clock = clock
+        self._giver = giver
         self._loop = asyncio.get_running_loop()
         self._received: dict[bool, str] = {}
         self._deliveries: list[_Delivery] = []
@@ -278,6 +282,8 @@ class Session(Receiver):
         identity = delivery.delivery_id or None
         if identity and len(delivery.targets) > 1:
             identity = f"{identity}/{target.address}"
+        if identity and self._giver:
+            identity = given_by(self._giver, identity)
         self._store.append_soon(Append(target.account, staged, delivery_id=identity), done)
 
     def _refusal(self, refusal: Refusal) -> bytes:

@@ -21,7 +21,7 @@ from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
-from rookery.distribution.directory.values import AccountRecord, Pool, Presence
+from rookery.distribution.directory.values import AccountRecord, Pool, PoolKind, Presence
 from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.service.calls import (
@@ -69,7 +69,9 @@ class HostingServices:
         enter: dict[str, Enter] = {"imap": services.enter_imap, "submission": services.enter_submission}
         self.handoff = Handoff(parts.directory, parts.hosts, Handles(parts.clock), enter, self._reached)
         self._finder = Finder(self._expect, parts.clock)
-        self._mail = MailStreams({"smtp": services.enter_mx})
+        self._mail = MailStreams({"smtp": services.enter_mx, "lmtp": self._enter_lmtp})
+        self._services = services
+        parts.ways.links = membership.links
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
         self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
@@ -111,6 +113,19 @@ class HostingServices:
     def _opened(self, link: Link, preface: Preface, stream: LinkStream) -> None:
         taker = self._mail if preface.protocol in self._mail.enter else self.handoff
         taker.opened(link, preface, stream)
+
+    async def _enter_lmtp(self, stream: LinkStream, node: Member, preface: Preface) -> None:
+        await self._services.enter_lmtp(stream, node, await self._giver(node))
+
+    async def _giver(self, node: Member) -> str:
+        """Whose delivery ids a node gives: "" for a backend of this pool, whose queue is ours too. The backends of
+        another pool take over from each other, so that those are the pool's; else they are the node's own.
+        """
+        said = {(one.backend, one.address) for one in await self._members.presences() if one.name == node.name}
+        for pool in await self._parts.directory.find(lambda directory: directory.pools()):
+            if pool.kind is PoolKind.DYNAMIC and said & {(one.backend, one.cluster) for one in pool.backends}:
+                return "" if pool.id == self._parts.directory.here else f"+{pool.name}"
+        return node.name
 
     @property
     def sessions(self) -> int:

@@ -19,16 +19,14 @@ from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.remote import RemoteDelivery, RemoteSettings
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.placement.pools import Hosts as Hosting
-from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.queue.notices import NoticeSettings
 from rookery.distribution.queue.queue import Forget, Queue, QueueSettings
 from rookery.distribution.queue.schedule import Schedule
 from rookery.distribution.spool.spool import Spool
-from rookery.management.keeping import lmtp_socket
 from rookery.management.operations.check import ports
-from rookery.management.pooling import deliver_to_pool
 from rookery.management.site import Site
-from rookery.net.dial import dial, dial_path
+from rookery.management.ways import Ways
+from rookery.net.dial import dial
 from rookery.net.memory import memory_pipe
 from rookery.net.resolver import DnsResolver, NameServer, read_name_server
 from rookery.net.stream import Stream
@@ -105,19 +103,16 @@ def build_queue(
     clock: Clock,
     forget: Forget,
     hosts: Hosting,
+    ways: Ways,
 ) -> Queue:
-    """A queue that is not started yet. `forget`: where it says which delivery ids will not come again."""
+    """A queue that is not started yet. `forget`: where it says which delivery ids will not come again. `ways`: to other
+    backends.
+    """
     dice = random.Random()
     hostname, queue = config.site.hostname, config.queue
     local: Delivery = LocalDelivery(LocalDialer(store, directory, config, clock, hosts), LocalSettings(hostname))
     if config.store.database or directory.shared:
-
-        def there(host: Elsewhere) -> Delivery:
-            if host.pool:
-                return deliver_to_pool(host, hostname)
-            return LocalDelivery(partial(dial_path, lmtp_socket(site, host.backend)), LocalSettings(hostname))
-
-        local = HostedDelivery(hosts, directory, local, there)
+        local = HostedDelivery(hosts, directory, local, ways.to)
     outside = HostSettings(
         hostname,
         own_names=frozenset({hostname}),

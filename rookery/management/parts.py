@@ -32,6 +32,7 @@ from rookery.management.mailing import build_queue, queue_settings
 from rookery.management.operations.status import MemberFigures
 from rookery.management.pooling import across
 from rookery.management.site import Site
+from rookery.management.ways import Ways
 from rookery.storage.counters import WHOLE, read_counters
 from rookery.storage.engine import EngineFailed
 from rookery.storage.gate import Gate
@@ -110,6 +111,7 @@ class Parts:
     pools: PoolAdministration
     underway: UnderWay
     delivery_ids: DeliveryIds
+    ways: Ways
     spool: Spool
     queue: Queue
     queue_control: QueueControl
@@ -152,7 +154,8 @@ class Parts:
             hosts = across(store, placement, directory)
             pools = PoolAdministration(directory)
             pools.recognise(store.identity.store)
-            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget, hosts)
+            ways = Ways(site, config, directory)
+            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget, hosts, ways)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             opened.push_async_callback(authenticator.settle)
             return cls(
@@ -171,6 +174,7 @@ class Parts:
                 pools=pools,
                 underway=underway,
                 delivery_ids=delivery_ids,
+                ways=ways,
                 spool=spool,
                 queue=queue,
                 queue_control=QueueControl(queue),

@@ -5,7 +5,6 @@ what nodes of other pools do to accounts of its own.
 import asyncio
 import shutil
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,18 +12,12 @@ from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, account_from_text
 from rookery.base.log import logger
-from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
-from rookery.distribution.delivery.pool import PoolDelivery
-from rookery.distribution.delivery.session import Patience
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.values import AccountRecord, AccountState, Change, Kind, PoolBackend, PoolKind, Verb
 from rookery.distribution.placement.pools import AcrossPools, Hosts
-from rookery.distribution.placement.values import Elsewhere
 from rookery.management.keeping import at_port, backend_host
 from rookery.management.membership import files
 from rookery.management.operations.accounts import purge_expired
-from rookery.net.dial import dial
-from rookery.net.stream import Stream
 from rookery.storage.schema import ACTIVE
 from rookery.storage.store import Store
 
@@ -35,9 +28,6 @@ RECENT_CHANGES = 10_000  # of the directory's log that a start looks at
 PAGE = 100  # changes looked at in one go
 SAMPLE = 100  # accounts of which a store has some, if it has the mail of a directory
 AGAIN = 1.0  # seconds after something went wrong
-STREAMS = 16  # messages on their way to one backend of another pool at the same time
-LINGER = 10.0  # seconds; less than any server's patience
-PATIENCE = Patience(connect=5.0, greeting=10.0, hello=10.0, mail=30.0, rcpt=30.0)  # a frozen one costs no minutes
 
 log = logger("pools")
 
@@ -68,20 +58,6 @@ def across(store: Store, own: Hosts, directory: Directory) -> Hosts:
             raise
 
     return AcrossPools(own, directory, made=made, make=make)
-
-
-def deliver_to_pool(host: Elsewhere, hostname: str) -> PoolDelivery:
-    settings = LocalSettings(hostname, STREAMS, PATIENCE, LINGER)
-
-    def way(address: str) -> LocalDelivery:
-        return LocalDelivery(partial(_dial, address), settings)
-
-    return PoolDelivery(host.pool, host.lmtp, way)
-
-
-async def _dial(address: str) -> Stream:
-    host, _, port = address.rpartition(":")
-    return await dial(host.strip("[]"), int(port), PATIENCE.connect)
 
 
 # --- what this node says ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from rookery.access.lmtp import serve_lmtp
 from rookery.access.smtp import enter_mx, serve_mx
 from rookery.access.submission import enter_submission, serve_submission
 from rookery.base.config import Config
-from rookery.base.members import Member
+from rookery.base.members import Member, Role
 from rookery.distribution.directory.values import AccountRecord
 from rookery.management.mailing import delivery_settings, smtp_settings
 from rookery.management.parts import Parts
@@ -76,7 +76,8 @@ class Services:
             settings=smtp,
             clock=parts.clock,
         )
-        self._siblings = partial(lmtp, settings=delivery_settings(config), trusted=True)
+        self._queues = partial(lmtp, settings=delivery_settings(config), trusted=True)
+        self._lmtp = lmtp
         self._serve = {
             "smtp": partial(mail, tls=tls),
             "submission": partial(submission, tls=tls),
@@ -103,7 +104,16 @@ class Services:
 
     async def serve_sibling(self, stream: Stream) -> None:
         """A delivery from another backend's queue."""
-        await self._siblings(stream)
+        await self._queues(stream)
+
+    async def enter_lmtp(self, stream: LinkStream, node: Member, giver: str) -> None:
+        """Deliveries from another node: from its queue, or from an MTA in front of it, which has no ids of ours.
+        `giver`: whose delivery ids they are.
+        """
+        if Role.BACKEND in node.roles:
+            await self._queues(stream, giver=giver)
+        else:
+            await self._lmtp(stream)
 
     def start(self) -> None:
         """Begin to deliver what the queue holds."""

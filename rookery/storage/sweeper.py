@@ -14,6 +14,7 @@ from rookery.base.ids import BlobId
 from rookery.storage.blobs import Place
 from rookery.storage.counters import WHOLE
 from rookery.storage.engine import Reader, Transaction
+from rookery.storage.values import GIVEN, giver_of
 
 ROWS_PER_SLICE = 2_000
 BODIES_PER_SLICE = 5_000
@@ -155,8 +156,29 @@ def forget_deliveries(tx: Transaction, below: str) -> bool:
 
 
 def age_deliveries(tx: Transaction, before: int) -> bool:
-    """Forget ids stored before `before`, longer ago than any queue keeps mail. True: there may be more."""
-    rows = tx.rows("SELECT delivery, account, saved FROM delivery ORDER BY delivery, account LIMIT ?", ROWS_PER_SLICE)
-    gone = [(delivery, account) for delivery, account, saved in rows if saved < before]
-    tx.delete_many("delivery", ("delivery", "account"), gone)
-    return len(gone) == ROWS_PER_SLICE
+    """Forget ids stored before `before`, longer ago than any queue keeps mail. True: there may be more.
+
+    Of each giver the lowest ids are the oldest. Our own come first, then those of others, giver by giver.
+    """
+    more, start = False, ""
+    while True:
+        more |= _age_from(tx, start, before)
+        row = tx.row("SELECT delivery FROM delivery WHERE delivery >= ? ORDER BY delivery LIMIT 1", _next_giver(start))
+        if row is None:
+            return more
+        start = giver_of(row[0])
+
+
+def _next_giver(start: str) -> str:
+    """Above all ids that begin with `start`, which ends in a "/"."""
+    return start[:-1] + chr(ord("/") + 1) if start else GIVEN
+
+
+def _age_from(tx: Transaction, start: str, before: int) -> bool:
+    columns = "SELECT delivery, account, saved FROM delivery WHERE delivery >= ? ORDER BY delivery, account LIMIT ?"
+    first = tx.row(columns, start, 1)
+    if first is None or first[2] >= before:
+        return False
+    rows = tx.rows(columns, start, ROWS_PER_SLICE)
+    tx.delete_many("delivery", ("delivery", "account"), [(row[0], row[1]) for row in rows if row[2] < before])
+    return len(rows) == ROWS_PER_SLICE

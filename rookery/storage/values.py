@@ -117,6 +117,20 @@ class FlagMode(Enum):
 # --- results -------------------------------------------------------------------------------------------------------
 
 
+# Delivery ids of queues that are not ours: above all of ours, so that ours can be forgotten up to one, and by givers.
+GIVEN = "~"
+
+
+def given_by(giver: str, delivery: str) -> str:
+    """`giver`: a name without "/"."""
+    return f"{GIVEN}{giver}/{delivery}"
+
+
+def giver_of(given: str) -> str:
+    """What all ids of that giver begin with."""
+    return given[: given.index("/") + 1]
+
+
 class Appended(msgspec.Struct, frozen=True):
     """`duplicate`: this delivery id was stored before; uid and modseq are those of then."""
 

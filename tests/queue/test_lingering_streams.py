@@ -21,8 +21,8 @@ class Machine:
         self.delivery = LocalDelivery(self._dial, LocalSettings("node.test", streams=1, linger=linger))
 
     async def _dial(self) -> Stream:
-        near, far = memory_pipe()
-        self.sessions.append(asyncio.create_task(self.server.serve(far)))
+        near, self.far = memory_pipe()
+        self.sessions.append(asyncio.create_task(self.server.serve(self.far)))
         return near
 
     async def send(self) -> Verdict:
@@ -57,4 +57,15 @@ async def test_one_without_work_says_goodbye() -> None:
 async def test_what_comes_while_it_says_goodbye_is_delivered() -> None:
     machine = Machine(0.0)  # at any moment
     assert [await machine.send() for _ in range(50)] == [Verdict.DONE] * 50
+    await machine.delivery.close()
+
+
+async def test_one_whose_peer_went_away_meanwhile_costs_no_message() -> None:
+    machine = Machine(None)
+    assert await machine.send() is Verdict.DONE
+    machine.sessions[0].cancel()
+    await asyncio.gather(*machine.sessions, return_exceptions=True)
+    machine.far.close()
+    assert await machine.send() is Verdict.DONE
+    assert machine.server.connections == 2
     await machine.delivery.close()

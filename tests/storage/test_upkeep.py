@@ -12,7 +12,7 @@ from rookery.base.log import captured
 from rookery.base.numberset import NumberSet
 from rookery.storage.append import Append
 from rookery.storage.store import Store, StoreSettings
-from rookery.storage.values import Flag, FlagMode
+from rookery.storage.values import Flag, FlagMode, given_by
 from rookery.storage.verify import Trouble
 from tests.storage.conftest import BOTH, Mail, Opener, staged
 from tests.storage.world import check_counters, check_references
@@ -263,6 +263,28 @@ async def test_delivery_ids_are_forgotten(store: Store, mail: Mail, clock: Manua
     clock.advance(31 * DAY)
     await store.upkeep.run()
     assert count(store, "delivery") == 0
+
+
+@BOTH
+async def test_delivery_ids_of_others_are_forgotten_by_age(store: Store, mail: Mail, clock: ManualClock) -> None:
+    async def give(*givers: str) -> None:
+        for giver in givers:
+            await store.append(Append(mail.account, staged(store, b"x"), delivery_id=given_by(giver, "001/alice")))
+
+    def kept() -> list[str]:
+        with store.read() as reader:
+            return [row[0] for row in reader.rows("SELECT delivery FROM delivery ORDER BY delivery")]
+
+    await give("b2", "b2.example", "+south")
+    clock.advance(20 * DAY)
+    await store.append(Append(mail.account, staged(store, b"x"), delivery_id="009/alice"))
+    await give("b1", "b20")
+    await store.forget_deliveries("zzz")
+    await store.upkeep.run()
+    assert kept() == [given_by(giver, "001/alice") for giver in ("+south", "b1", "b2.example", "b2", "b20")]
+    clock.advance(11 * DAY)
+    await store.upkeep.run()
+    assert kept() == [given_by(giver, "001/alice") for giver in ("b1", "b20")]
 
 
 async def test_a_full_disk_gives_up_its_ballast_for_removing(

@@ -97,7 +97,7 @@ class LocalDelivery:
                 if not self._jobs:  # else one came while it said goodbye
                     return
                 continue
-            if session is None or not session.usable or session.delivered >= TRANSACTIONS:
+            if session is None or not session.usable or session.gone or session.delivered >= TRANSACTIONS:
                 if session is not None:
                     await session.quit()
                 session = await self._connect(job)

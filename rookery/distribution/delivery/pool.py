@@ -1,9 +1,10 @@
-"""Mail for accounts of another pool: by LMTP over the network, to one of its backends after the other.
+"""Mail for accounts of another pool: by LMTP, to one of its backends after the other.
 
 A backend that is not the account's host says so (451 4.3.2) before it takes anything, and one that cannot be reached
 has taken nothing: then the next one is asked at once. Whatever else goes wrong waits for the queue's next attempt.
-Delivery ids are not believed over the network, so a connection lost while a message is being acknowledged means that it
-may be stored twice, as between any two mail servers (RFC 1047); never that it is lost.
+Over the cluster port delivery ids are believed, and a message is stored once. By LMTP over the network they are not: a
+connection that is lost while a message is being acknowledged means that it may be stored twice, as between any two mail
+servers (RFC 1047); never that it is lost.
 """
 
 from collections.abc import Callable, Sequence

@@ -73,6 +73,11 @@ class ClientSession:
         self.delivered = 0  # transactions so far
 
     @property
+    def gone(self) -> bool:
+        """The peer has ended while nothing was under way."""
+        return self._stream.gone
+
+    @property
     def extensions(self) -> Extensions:
         return self._engine.extensions
 

@@ -172,6 +172,11 @@ class Pool(msgspec.Struct, frozen=True):
         """Where deliveries are sent."""
         return (self.lmtp,) if self.lmtp else tuple(one.lmtp for one in self.backends if one.lmtp)
 
+    @property
+    def cluster_addresses(self) -> tuple[str, ...]:
+        """Where other nodes reach its backends; none that is of the former release, or of no cluster."""
+        return tuple(one.cluster for one in self.backends if one.cluster)
+
 
 # --- members of the cluster ----------------------------------------------------------------------------------------
 

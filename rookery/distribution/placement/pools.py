@@ -118,4 +118,4 @@ class AcrossPools:
                 f" `rookery pool change {pool.name} --address HOST:PORT --lmtp HOST:PORT`",
             )
         address = pool.addresses[next(self._turn) % len(pool.addresses)]
-        return Elsewhere("", address, 0, pool.name, pool.lmtp_addresses)
+        return Elsewhere("", address, 0, pool.name, pool.lmtp_addresses, pool.cluster_addresses)

@@ -20,7 +20,8 @@ class Here(msgspec.Struct, frozen=True):
 class Elsewhere(msgspec.Struct, frozen=True):
     """Another backend does, or should be asked to; where a client or a delivery is to go.
 
-    `pool`: another pool than this one, whose backends know more; `lmtp`: host:port of those, for deliveries.
+    `pool`: another pool than this one, whose backends know more; of those, as host:port, `lmtp`: where they take
+    deliveries, and `cluster`: their cluster ports.
     """
 
     backend: str
@@ -28,6 +29,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     incarnation: int
     pool: str = ""
     lmtp: tuple[str, ...] = ()
+    cluster: tuple[str, ...] = ()
 
 
 Location: TypeAlias = Here | Elsewhere

@@ -169,12 +169,18 @@ class World:
         return record.account
 
     async def lmtp(
-        self, *, trusted: bool = False, allowed: bool = True, peer: Peer = HERE, hosts: Hosts = EVERYTHING_HERE
+        self,
+        *,
+        trusted: bool = False,
+        allowed: bool = True,
+        peer: Peer = HERE,
+        hosts: Hosts = EVERYTHING_HERE,
+        giver: str = "",
     ) -> Client:
         client = await self._connect(
             lambda stream: serve_lmtp(
                 stream, store=self.store, directory=self.directory, settings=self.settings, clock=self.clock,
-                trusted=trusted, allowed=allowed, hosts=hosts,
+                trusted=trusted, allowed=allowed, hosts=hosts, giver=giver,
             ),
             peer,
         )  # fmt: skip

@@ -1,0 +1,82 @@
+"""How the queue reaches the other backends: those of this process's site by a socket file, those of a cluster by the
+cluster port, where their delivery ids are believed too, and pools that are in no cluster by LMTP over the network.
+"""
+
+from functools import partial
+
+from rookery.access.frontend.linked import link_to, peer
+from rookery.base.config import Config
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.members import Role
+from rookery.distribution.delivery.hosted import Delivery
+from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
+from rookery.distribution.delivery.pool import PoolDelivery
+from rookery.distribution.delivery.session import Patience
+from rookery.distribution.directory.directory import Directory
+from rookery.distribution.placement.values import Elsewhere
+from rookery.management.keeping import at_port, lmtp_socket
+from rookery.management.site import Site
+from rookery.net.cluster.links import Links
+from rookery.net.dial import dial, dial_path
+from rookery.net.stream import Stream
+from rookery.wire.cluster.values import Preface
+
+STREAMS = 16  # messages on their way to one backend elsewhere at the same time
+LINGER = 10.0  # seconds; less than any server's patience
+PATIENCE = Patience(connect=5.0, greeting=10.0, hello=10.0, mail=30.0, rcpt=30.0)  # a frozen one costs no minutes
+
+
+class Ways:
+    """`links`: set once this node is a member of a cluster, before anything is delivered."""
+
+    def __init__(self, site: Site, config: Config, directory: Directory) -> None:
+        self.links: Links | None = None
+        self._site = site
+        self._config = config
+        self._directory = directory
+        self._settings = LocalSettings(config.site.hostname, STREAMS, PATIENCE, LINGER)
+
+    def to(self, host: Elsewhere) -> Delivery:
+        if host.pool:
+            linked = self.links is not None and bool(host.cluster)
+            return PoolDelivery(host.pool, host.cluster, self._linked) if linked else self._unlinked(host)
+        if host.backend in dict(self._config.store.backends):
+            return LocalDelivery(
+                partial(dial_path, lmtp_socket(self._site, host.backend)), LocalSettings(self._config.site.hostname)
+            )
+        return LocalDelivery(partial(self._dial_sibling, host), self._settings)
+
+    def _linked(self, address: str) -> LocalDelivery:
+        return LocalDelivery(partial(self._dial_link, address), self._settings)
+
+    def _unlinked(self, host: Elsewhere) -> PoolDelivery:
+        return PoolDelivery(
+            host.pool, host.lmtp, lambda address: LocalDelivery(partial(_dial, address), self._settings)
+        )
+
+    async def _dial_link(self, address: str) -> Stream:
+        if self.links is None:
+            raise RookeryError(Cause.UNAVAILABLE, "this node is in no cluster")
+        return await lmtp_stream(self.links, address)
+
+    async def _dial_sibling(self, host: Elsewhere) -> Stream:
+        """A backend of this pool on another machine. One of the former release tells no cluster port: it is taken to
+        be the same as ours.
+        """
+        pools = await self._directory.find(lambda directory: directory.pools())
+        own = (one for pool in pools if pool.id == self._directory.here for one in pool.backends)
+        told = next((one.cluster for one in own if one.backend == host.backend), "")
+        listen = self._config.listen
+        return await self._dial_link(
+            told or at_port(peer(host.address).address, listen.cluster + listen.port_offset)
+        )  # fmt: skip
+
+
+async def lmtp_stream(links: Links, address: str) -> Stream:
+    """To the backend whose cluster port is there. Raises RookeryError."""
+    return await (await link_to(links, peer(address), Role.BACKEND)).open(Preface("lmtp"))
+
+
+async def _dial(address: str) -> Stream:
+    host, _, port = address.rpartition(":")
+    return await dial(host.strip("[]"), int(port), PATIENCE.connect)
