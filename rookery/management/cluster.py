@@ -54,7 +54,7 @@ def run(folder: Path, port_offset: int, program: str) -> int:
             sys.stdout.flush()
 
         try:
-            run_all(commands, DRAIN, ready)
+            run_all([lambda: commands], DRAIN, ready)
         finally:
             log.flush()
     return 0

@@ -1,4 +1,4 @@
-"""Several backend processes under one `serve`: started, watched, started again when one dies, stopped together.
+"""Several processes under one `serve`: started, watched, started again when one dies, stopped together.
 
 Each is the same program with the name of its backend. It says `ready` on its standard output, as the whole does once
 all have. Its standard input is a pipe of the supervisor's: when that ends, whatever ended it, the backend stops too.
@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rookery.base import log
 from rookery.base.config import Config
@@ -81,11 +81,19 @@ class _Backend:
                 return
 
 
-class Supervisor:
-    """`commands`: what runs each backend, by name. `drain`: seconds that a backend may take to end its sessions."""
+Stage = Callable[[], Mapping[str, Sequence[str]]]
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], *, drain: float) -> None:
-        self._backends = [_Backend(name, command, self._one_ready) for name, command in commands.items()]
+
+class Supervisor:
+    """Runs what the stages say, by name: each is asked once all of those before it are ready. They may wait.
+
+    `drain`: seconds that a process may take to end its sessions.
+    """
+
+    def __init__(self, stages: Iterable[Stage], *, drain: float) -> None:
+        self._stages = stages
+        self._backends: list[_Backend] = []
+        self._running: list[asyncio.Task[object]] = []
         self._drain = drain
         self._stop = asyncio.Event()
         self._all_ready = asyncio.Event()
@@ -102,33 +110,48 @@ class Supervisor:
             backend.signal(signal.SIGHUP)
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Until `stop`; `ready` is called once, when every backend is. Raises RookeryError when one cannot start."""
-        running: list[asyncio.Task[object]] = [asyncio.create_task(backend.run()) for backend in self._backends]
+        """Until `stop`; `ready` is called once, when everything is. Raises RookeryError when something cannot start."""
         stop: asyncio.Task[object] = asyncio.create_task(self._stop.wait())
-        waiting: list[asyncio.Task[object]] = [asyncio.create_task(self._all_ready.wait()), stop]
-        everything: list[asyncio.Task[object]] = [*running, *waiting]
+        ended: set[asyncio.Task[object]] = set()
         try:
-            done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-            if not done & set(running) and not self._stop.is_set():
+            for stage in self._stages:
+                if ended or self._stop.is_set():
+                    break
+                ended = await self._begin(stage(), stop)
+            if not ended and not self._stop.is_set():
                 ready()
-                done, _ = await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
+                ended, _ = await asyncio.wait([*self._running, stop], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in waiting:
-                task.cancel()
-            await self._end(running)
-        for task in done:
-            if task in running:
+            stop.cancel()
+            await self._end()
+        for task in ended:
+            if task in self._running:
                 task.result()
 
-    async def _end(self, running: Sequence["asyncio.Task[object]"]) -> None:
+    async def _begin(
+        self, commands: Mapping[str, Sequence[str]], stop: "asyncio.Task[object]"
+    ) -> "set[asyncio.Task[object]]":
+        """Start one stage and wait until it is ready; what has ended instead."""
+        self._all_ready.clear()
+        started = [_Backend(name, command, self._one_ready) for name, command in commands.items()]
+        self._backends += started
+        self._running += [asyncio.create_task(backend.run()) for backend in started]
+        waiting: asyncio.Task[object] = asyncio.create_task(self._all_ready.wait())
+        ended, _ = await asyncio.wait([*self._running, waiting, stop], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        return ended - {waiting}
+
+    async def _end(self) -> None:
+        if not self._running:
+            return
         for backend in self._backends:
             backend.signal(signal.SIGTERM)
-        _, late = await asyncio.wait(running, timeout=self._drain + STOPPING)
+        _, late = await asyncio.wait(self._running, timeout=self._drain + STOPPING)
         for backend in self._backends if late else ():
             backend.signal(signal.SIGKILL)
         for task in late:
             task.cancel()
-        await asyncio.wait(running)
+        await asyncio.wait(self._running)
 
 
 async def orphaned(stop: Callable[[], None]) -> None:
@@ -159,17 +182,20 @@ def supervise(site: Site, config: Config) -> int:
         notify("READY=1", "serving")
 
     try:
-        run_all({name: own_command(site, name) for name, _ in config.store.backends}, config.drain.time, ready)
+        run_all(
+            [lambda: {name: own_command(site, name) for name, _ in config.store.backends}], config.drain.time, ready
+        )
     finally:
         log.flush()
     return 0
 
 
-def run_all(commands: Mapping[str, Sequence[str]], drain: float, ready: Callable[[], None]) -> None:
-    """Until SIGTERM or SIGINT; SIGHUP goes to all. Raises RookeryError, or what `ready` raises, once all have ended."""
+def run_all(stages: Iterable[Stage], drain: float, ready: Callable[[], None]) -> None:
+    """Until SIGTERM or SIGINT; SIGHUP goes to all. Raises RookeryError, or what `ready` or a stage raises, once all have
+    ended."""
 
     async def live() -> None:
-        supervisor = Supervisor(commands, drain=drain)
+        supervisor = Supervisor(stages, drain=drain)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)

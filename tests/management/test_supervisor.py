@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rookery.base.errors import RookeryError
+from rookery.base.errors import Cause, RookeryError
 from rookery.management import supervisor as module
 from rookery.management.supervisor import Supervisor
 
@@ -44,7 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_one_that_dies_is_started_again(tmp_path: Path) -> None:
-    made, ready = Supervisor(_commands(tmp_path, "b1", "b2"), drain=0.0), asyncio.Event()
+    made, ready = Supervisor([lambda: _commands(tmp_path, "b1", "b2")], drain=0.0), asyncio.Event()
     running = asyncio.create_task(made.run(ready.set))
     await asyncio.wait_for(ready.wait(), 20)
     (first,) = _processes(tmp_path, "b1")
@@ -60,7 +60,7 @@ async def test_one_that_dies_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_all_are_told_to_reload(tmp_path: Path) -> None:
-    made, ready = Supervisor(_commands(tmp_path, "b1", "b2"), drain=0.0), asyncio.Event()
+    made, ready = Supervisor([lambda: _commands(tmp_path, "b1", "b2")], drain=0.0), asyncio.Event()
     running = asyncio.create_task(made.run(ready.set))
     await asyncio.wait_for(ready.wait(), 20)
     made.reload()
@@ -72,7 +72,32 @@ async def test_all_are_told_to_reload(tmp_path: Path) -> None:
 async def test_one_that_cannot_start_ends_all(tmp_path: Path) -> None:
     commands = {**_commands(tmp_path, "b1"), "b2": [sys.executable, "-c", "raise SystemExit(3)"]}
     with pytest.raises(RookeryError, match="b2 ended with 3"):
-        await asyncio.wait_for(Supervisor(commands, drain=0.0).run(lambda: None), 20)
+        await asyncio.wait_for(Supervisor([lambda: commands], drain=0.0).run(lambda: None), 20)
+    for process in _processes(tmp_path, "b1"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+async def test_a_stage_begins_when_all_before_it_are_ready(tmp_path: Path) -> None:
+    def second() -> dict[str, Sequence[str]]:
+        assert len(_processes(tmp_path, "b1")) == len(_processes(tmp_path, "b2")) == 1
+        return _commands(tmp_path, "f1")
+
+    made, ready = Supervisor([lambda: _commands(tmp_path, "b1", "b2"), second], drain=0.0), asyncio.Event()
+    running = asyncio.create_task(made.run(ready.set))
+    await asyncio.wait_for(ready.wait(), 20)
+    assert len(_processes(tmp_path, "f1")) == 1
+    made.stop()
+    await asyncio.wait_for(running, 20)
+
+
+async def test_what_a_stage_raises_ends_what_was_begun(tmp_path: Path) -> None:
+    def second() -> dict[str, Sequence[str]]:
+        raise RookeryError(Cause.DENIED, "the token was used")
+
+    made = Supervisor([lambda: _commands(tmp_path, "b1"), second], drain=0.0)
+    with pytest.raises(RookeryError, match="used"):
+        await asyncio.wait_for(made.run(lambda: None), 20)
     for process in _processes(tmp_path, "b1"):
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
