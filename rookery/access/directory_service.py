@@ -9,6 +9,8 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
@@ -52,6 +54,7 @@ ABSENT_LIFETIME = 30.0  # of an address that does not exist: it may be made at a
 log = logger("directory")
 
 
+Relay = Callable[[Expect, Granted], bytes]
 Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
 
 
@@ -69,14 +72,19 @@ class _Exchange:
 
 
 class DirectoryService:
-    """`bring`: have the host of an account expect somebody; that host and its handle. Raises RookeryError."""
+    """`bring`: have the host of an account expect somebody; that host and its handle. Raises RookeryError.
+
+    `relay`: expect somebody here, who is to be passed on; the handle. `node`: our name, under which hosts see those.
+    """
 
     def __init__(
         self,
         directory: Directory,
         authenticator: Authenticator,
         bring: Bring,
+        relay: Relay,
         *,
+        node: str,
         clock: Clock,
         random: RandomBytes = system_random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -84,6 +92,8 @@ class DirectoryService:
         self._directory = directory
         self._authenticator = authenticator
         self._bring = bring
+        self._relay = relay
+        self._node = node
         self._clock = clock
         self._random = random
         self._sleep = sleep
@@ -133,7 +143,7 @@ class DirectoryService:
 
     async def _again(self, caller: Member, again: Again) -> Answer:
         self.charge(caller)
-        return await self._granted(caller, self._taken(caller, again.exchange))
+        return await self._granted(caller, self._taken(caller, again.exchange), relay=again.relay)
 
     async def _after(self, caller: Member, exchange: _Exchange, step: SaslStep) -> Answer:
         if isinstance(step, Accepted):
@@ -146,23 +156,30 @@ class DirectoryService:
             return refused(Refusal(step.cause, step.what))
         return Challenge(self._kept(caller, exchange, EXCHANGE_TIME), step.data)
 
-    async def _granted(self, caller: Member, exchange: _Exchange) -> Answer:
-        """Where to go, and the handle that opens the account there."""
+    async def _granted(self, caller: Member, exchange: _Exchange, *, relay: bool = False) -> Granted:
+        """Where to go, and the handle that opens the account there; or here, from where it is passed on."""
         account, client = exchange.account, exchange.begin.client
         if account is None or not exchange.left:
             raise RookeryError(Cause.INVALID, "nobody has logged in there")
         exchange.left -= 1
         number = self._kept(caller, exchange, AGAIN_TIME)
-        expect = Expect(account.account, client.protocol, caller.name, client.session)
+        comes = Expect(account.account, client.protocol, caller.name, client.session)
+        expect = msgspec.structs.replace(comes, frontend=self._node) if relay else comes
         until = self._clock.monotonic() + FINDING
         while True:
             try:
                 host, handle = await self._bring(account, expect)
-                return Granted(number, account.account, account.address, host, handle)
+                break
             except RookeryError as error:  # a host that has just died is found dead within a second
                 if error.cause not in (Cause.UNAVAILABLE, Cause.MOVED) or self._clock.monotonic() >= until:
                     raise
             await self._sleep(PAUSE)
+        granted = Granted(number, account.account, account.address, host, handle)
+        if not relay:
+            return granted
+        log.info("passing-on", node=caller.name, session=client.session, backend=host.backend)
+        here = Host(host.backend, "")
+        return msgspec.structs.replace(granted, host=here, handle=self._relay(comes, granted))
 
     def _kept(self, caller: Member, exchange: _Exchange, seconds: float) -> bytes:
         """Under a number of its own, which only this node may name."""
@@ -177,7 +194,7 @@ class DirectoryService:
     def _taken(self, caller: Member, number: bytes) -> _Exchange:
         found = self._exchanges[caller.name].pop(number, None)
         if found is None or found.until <= self._clock.monotonic():
-            raise RookeryError(Cause.INVALID, "no such exchange is under way")
+            raise RookeryError(Cause.UNAVAILABLE, "no such exchange is under way")  # it is over, or of before a restart
         return found
 
     # --- addresses ---

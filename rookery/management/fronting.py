@@ -15,8 +15,8 @@ from rookery.base.config import Config
 from rookery.base.members import Role
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.directory.values import Revoked
-from rookery.distribution.service.calls import AskRevoked, RevokedNodes, decode_answer, encode
-from rookery.distribution.service.known import KnownDirectory
+from rookery.distribution.service.calls import AskRevoked, RevokedNodes, decode_answer
+from rookery.distribution.service.logins import Logins
 from rookery.management.keeping import at_port
 from rookery.management.mailing import smtp_settings
 from rookery.management.membership import AWAY, Membership
@@ -41,7 +41,7 @@ class FrontServices:
         self._tls = tls
         addresses = [Peer(one.host, one.port) for one in config.cluster.directory if one is not None]
         self._linked = LinkedDirectory(membership.links, addresses)
-        self.directory = KnownDirectory(self._linked.call, clock)
+        self.directory = Logins(self._linked.ask, clock)
         self._hosts = LinkedHosts(membership.links)
         mail = [Peer(one.host, one.port) for one in config.cluster.mail if one is not None]
         self._inward = LinkedMail(membership.links, mail or addresses, random.Random())
@@ -78,7 +78,7 @@ class FrontServices:
 
     async def gauges(self) -> list[Gauge]:
         return [
-            ("directory_answers_kept", "Addresses whose answers are remembered.", dict(self.directory.kept)),
+            ("directory_users_known", "Users whose hosts are remembered.", {"": self.directory.known}),
             (
                 "directory_silent_seconds",
                 "Since no directory node has answered; 0: one did.",
@@ -93,7 +93,7 @@ class FrontServices:
 
     async def _revoked(self) -> Revoked:
         known = self._membership.revoked
-        answer = decode_answer(await self._linked.call(encode(AskRevoked(known.number))), RevokedNodes)
+        answer = decode_answer(await self.directory.ask(AskRevoked(known.number)), RevokedNodes)
         if answer.number == known.number:
             return known
         return Revoked(answer.number, frozenset(answer.names), frozenset(answer.serials))

@@ -8,8 +8,8 @@ from typing import cast
 
 from rookery import __version__
 from rookery.access.directory_service import DirectoryService
-from rookery.access.frontend.linked import link_to, peer
-from rookery.access.handoff import Enter, Handoff
+from rookery.access.frontend.linked import LinkedHosts, link_to, peer
+from rookery.access.handoff import Enter, HostHandoff
 from rookery.access.streams import MailStreams
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
@@ -65,9 +65,15 @@ class HostingServices:
         self._parts = parts
         self._membership = membership
         self._members = Members(parts.directory)
-        self._directory = DirectoryService(parts.directory, parts.authenticator, self._bring, clock=parts.clock)
         enter: dict[str, Enter] = {"imap": services.enter_imap, "submission": services.enter_submission}
-        self.handoff = Handoff(parts.directory, parts.hosts, Handles(parts.clock), enter, self._reached)
+        self.handoff = HostHandoff(
+            Handles(parts.clock), LinkedHosts(membership.links), parts.directory, parts.hosts, enter, self._reached
+        )
+        self._directory = DirectoryService(
+            parts.directory, parts.authenticator, self._bring,
+            self.handoff.passing, node=membership.member.name,
+            clock=parts.clock,
+        )  # fmt: skip
         self._finder = Finder(self._expect, parts.clock)
         self._mail = MailStreams({"smtp": services.enter_mx, "lmtp": self._enter_lmtp})
         self._services = services

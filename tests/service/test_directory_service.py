@@ -8,22 +8,30 @@ from rookery.access import directory_service
 from rookery.access.directory_service import EXCHANGE_TIME, DirectoryService
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import AccountId
 from rookery.base.members import Member, Role
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.service.calls import (
+    Again,
     Answer,
     Begin,
+    Cancel,
     Challenge,
     Client,
     Expect,
     Granted,
     Host,
+    Nothing,
+    Question,
     Recipient,
+    Step,
     Verdict,
+    decode_answer,
     encode,
 )
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.known import KnownDirectory
+from rookery.distribution.service.logins import Logins
 from rookery.distribution.service.questions import Questions
 from tests.auth.conftest import Site
 from tests.wire.sasl.scram_client import ScramClient
@@ -52,7 +60,7 @@ class World:
     def serve(self) -> None:
         site = self._site
         self.service = DirectoryService(
-            site.directory, site.authenticator, self.bring, clock=site.clock, sleep=self.sleep
+            site.directory, site.authenticator, self.bring, self.passing, node="d1", clock=site.clock, sleep=self.sleep
         )
         self.questions = Questions()
         self.service.take(self.questions)
@@ -68,7 +76,21 @@ class World:
         assert account.account == expect.account
         return B1, self.handles.expect(account.account, expect.protocol, expect.frontend, expect.session)
 
-    def seen_by(self, node: Member) -> KnownDirectory:
+    def passing(self, comes: Expect, beyond: Granted) -> bytes:
+        account = AccountId(comes.account)
+        return self.handles.expect(account, comes.protocol, comes.frontend, comes.session, beyond)
+
+    def seen_by(self, node: Member) -> Logins:
+        async def ask(data: bytes, there: str = "") -> tuple[bytes, str]:
+            return await self.questions.answer(node, data), "d1:7143"
+
+        return Logins(ask, self.clock)
+
+    async def told(self, node: Member, question: Question) -> Answer:
+        """What a node hears that asks whatever it likes. Raises RookeryError."""
+        return decode_answer(await self.questions.answer(node, encode(question)), Challenge, Granted, Nothing)  # type: ignore[return-value]
+
+    def addresses_seen_by(self, node: Member) -> KnownDirectory:
         async def call(data: bytes) -> bytes:
             return await self.questions.answer(node, data)
 
@@ -97,7 +119,9 @@ async def test_a_login_ends_with_a_handle_for_its_account_at_its_host(world: Wor
     assert alice is not None
     assert isinstance(granted, Granted)
     assert (granted.account, granted.name, granted.host) == (alice.account, "alice@d.test", B1)
-    assert world.handles.redeem(granted.handle, alice.account, "imap", "f1") == "session"
+    coming = world.handles.redeem(granted.handle, alice.account, "imap", "f1")
+    assert coming is not None
+    assert (coming.session, coming.beyond) == ("session", None)
 
 
 async def test_exchanges_of_several_steps(world: World) -> None:
@@ -106,7 +130,7 @@ async def test_exchanges_of_several_steps(world: World) -> None:
     assert isinstance(first, Challenge)
     second = await directory.step(first.exchange, b"alice")
     assert isinstance(second, Challenge)
-    assert await refusal(directory.step(first.exchange, b"alice")) is Cause.INVALID
+    assert await refusal(world.told(F1, Step(first.exchange, b"alice"))) is Cause.UNAVAILABLE
     assert isinstance(await directory.step(second.exchange, b"wonderland"), Granted)
     scram = ScramClient("alice", "wonderland")
     asked = await directory.begin(client(), "SCRAM-SHA-256", scram.first())
@@ -114,15 +138,19 @@ async def test_exchanges_of_several_steps(world: World) -> None:
 
 
 async def test_an_exchange_is_its_own_nodes_and_ends(world: World) -> None:
-    begun = await world.seen_by(F1).begin(client(), "LOGIN", None)
+    directory = world.seen_by(F1)
+    begun = await directory.begin(client(), "LOGIN", None)
     assert isinstance(begun, Challenge)
-    assert await refusal(world.seen_by(F2).step(begun.exchange, b"alice")) is Cause.INVALID
-    await world.seen_by(F1).cancel(begun.exchange)
-    assert await refusal(world.seen_by(F1).step(begun.exchange, b"alice")) is Cause.INVALID
-    late = await world.seen_by(F1).begin(client(), "LOGIN", None)
+    assert await refusal(world.told(F2, Step(begun.exchange, b"alice"))) is Cause.UNAVAILABLE
+    await world.told(F2, Cancel(begun.exchange))
+    second = await directory.step(begun.exchange, b"alice")
+    assert isinstance(second, Challenge)
+    await directory.cancel(second.exchange)
+    assert await refusal(world.told(F1, Step(second.exchange, b"alice"))) is Cause.UNAVAILABLE
+    late = await directory.begin(client(), "LOGIN", None)
     assert isinstance(late, Challenge)
     world.clock.advance(EXCHANGE_TIME)
-    assert await refusal(world.seen_by(F1).step(late.exchange, b"alice")) is Cause.INVALID
+    assert await refusal(directory.step(late.exchange, b"alice")) is Cause.UNAVAILABLE
 
 
 async def test_exchanges_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +158,7 @@ async def test_exchanges_are_bounded(world: World, monkeypatch: pytest.MonkeyPat
     directory = world.seen_by(F1)
     begun = [await directory.begin(client(), "LOGIN", None) for _ in range(3)]
     first, *others = [one.exchange for one in begun if isinstance(one, Challenge)]
-    assert await refusal(directory.step(first, b"alice")) is Cause.INVALID
+    assert await refusal(directory.step(first, b"alice")) is Cause.UNAVAILABLE
     assert isinstance(await directory.step(others[0], b"alice"), Challenge)
 
 
@@ -171,20 +199,38 @@ async def test_the_host_may_be_asked_for_again_for_a_while_and_only_by_who_broug
     directory = world.seen_by(F1)
     granted = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")
     assert isinstance(granted, Granted)
-    assert await refusal(world.seen_by(F2).again(granted.exchange)) is Cause.INVALID
+    assert await refusal(world.told(F2, Again(granted.exchange))) is Cause.UNAVAILABLE
     for _ in range(directory_service.AGAIN - 1):
         last, granted = granted, await directory.again(granted.exchange)
         assert (granted.account, granted.host) == (last.account, B1)
         assert granted.handle != last.handle
-        assert await refusal(directory.again(last.exchange)) is Cause.INVALID
+        assert await refusal(world.told(F1, Again(last.exchange))) is Cause.UNAVAILABLE
     assert await refusal(directory.again(granted.exchange)) is Cause.INVALID
     late = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")
     assert isinstance(late, Granted)
     world.clock.advance(directory_service.AGAIN_TIME)
-    assert await refusal(directory.again(late.exchange)) is Cause.INVALID
+    assert await refusal(directory.again(late.exchange)) is Cause.UNAVAILABLE
     begun = await directory.begin(client(), "LOGIN", None)
     assert isinstance(begun, Challenge)
     assert await refusal(directory.again(begun.exchange)) is Cause.INVALID
+
+
+async def test_a_session_is_passed_on_by_who_named_the_host_when_that_cannot_be_reached(world: World) -> None:
+    """The frontend gets a handle of the node that it asked; that one has the host's, under its own name."""
+    directory = world.seen_by(F1)
+    granted = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")
+    assert isinstance(granted, Granted)
+    around = await directory.again(granted.exchange, relay=True)
+    assert around.host == Host("b1", "d1:7143")
+    alice = AccountId(around.account)
+    assert world.handles.redeem(around.handle, alice, "imap", "f2") is None
+    around = await directory.again(around.exchange, relay=True)
+    coming = world.handles.redeem(around.handle, alice, "imap", "f1")
+    assert coming is not None
+    assert coming.beyond is not None
+    assert coming.beyond.host == B1
+    assert world.handles.redeem(coming.beyond.handle, alice, "imap", "f1") is None
+    assert world.handles.redeem(around.handle, alice, "imap", "f1") is None
 
 
 async def test_guesses_through_one_node_are_counted_and_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +250,7 @@ async def test_guesses_through_one_node_are_counted_and_end(world: World, monkey
 
 
 async def test_addresses(world: World) -> None:
-    known = world.seen_by(MX)
+    known = world.addresses_seen_by(MX)
     assert (await known.recipient("Alice+lists@D.test")).exists
     assert await known.recipient("nobody@d.test") == Verdict(False, True, directory_service.ABSENT_LIFETIME)
     assert await known.recipient("x@elsewhere.test") == Verdict(False, False, directory_service.ABSENT_LIFETIME)
@@ -218,7 +264,7 @@ async def test_who_may_ask_what(world: World) -> None:
     stranger = node("s", Role.MX_OUT)
     world.questions.take(Expect, never, "expect")
     assert await refusal(world.seen_by(MX).begin(client(), "PLAIN", b"\0alice\0wonderland")) is Cause.DENIED
-    assert await refusal(world.seen_by(stranger).recipient("alice@d.test")) is Cause.DENIED
+    assert await refusal(world.addresses_seen_by(stranger).recipient("alice@d.test")) is Cause.DENIED
     for question in (Recipient("alice@d.test"), Expect(b"a" * 16, "imap", "f1", "s")):
         assert b"denied" in await world.questions.answer(stranger, encode(question))
     assert b"denied" in await world.questions.answer(F1, encode(Expect(b"a" * 16, "imap", "f1", "s")))
@@ -227,7 +273,7 @@ async def test_who_may_ask_what(world: World) -> None:
 async def test_a_node_that_asks_without_end_is_slowed_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory_service, "BURST", 2)
     world.serve()
-    known = world.seen_by(MX)
+    known = world.addresses_seen_by(MX)
     for number in range(2):
         await known.recipient(f"guess{number}@d.test")
     assert await refusal(known.recipient("guess@d.test")) is Cause.TOO_MANY

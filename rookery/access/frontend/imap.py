@@ -88,34 +88,32 @@ class _Session:
 
     def _capability(self) -> bytes:
         self.engine.send(responses.capability_line(self.capabilities()))
-        return b"OK Capability completed"
+        return answers.completed("Capability")
 
     def _noop(self) -> bytes:
-        return b"OK Noop completed"
+        return answers.completed("Noop")
 
     def _identify(self) -> bytes:
         self.engine.send(responses.id_line({"name": "Rookery"}))
-        return b"OK Id completed"
+        return answers.completed("Id")
 
     def _log_out(self) -> bytes:
         self.engine.send(responses.bye("Logging out"))
         self.engine.log_out()
-        return b"OK Logout completed"
+        return answers.completed("Logout")
 
     def _start_tls(self) -> bytes:
-        if self._stream.tls is not None:
-            return b"BAD TLS is active already"
-        if self._shared.tls is None:
-            return b"BAD TLS is not available"
-        self.engine.start_tls()
-        return b"OK Begin TLS negotiation now"
+        line, begins = answers.starting_tls(self._stream.tls is not None, self._shared.tls is not None)
+        if begins:
+            self.engine.start_tls()
+        return line
 
     # --- the login ---------------------------------------------------------------------------------------------------
 
     async def _begin(self, tag: bytes, command: c.Command) -> None:
         if isinstance(command, c.Login):
-            if b"\0" in command.username + command.password:
-                self._say(tag, answers.no_login(Cause.BAD_CREDENTIALS))
+            if b"\0" in command.username + command.password or not (command.username and command.password):
+                self._refuse(tag, Cause.BAD_CREDENTIALS)
                 return
             name, password = decoded(command.username).encode(), decoded(command.password).encode()
             await self._after(tag, self.login.begin("PLAIN", b"\0%b\0%b" % (name, password)))
@@ -151,15 +149,7 @@ class _Session:
         if self.login.one_too_many():
             self.engine.send(responses.bye("Too many failed logins"))
             self.engine.log_out()
-        if cause is Cause.UNSUPPORTED:
-            line = b"NO [CANNOT] No such authentication mechanism"
-        elif cause is Cause.INVALID:
-            line = b"BAD Authentication exchange was malformed"
-        elif cause is Cause.DENIED and self._stream.tls is None:
-            line = b"NO [PRIVACYREQUIRED] Start TLS first"
-        else:
-            line = answers.no_login(cause)
-        self._say(tag, line)
+        self._say(tag, answers.no_login(cause, tls=self._stream.tls is not None))
 
 
 _AT_ONCE: dict[type, Callable[[_Session], bytes]] = {

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from rookery.access.frontend.way import Opening
+from rookery.access.frontend.way import Opening, Unreached
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.base.members import Role
@@ -32,18 +32,19 @@ def peer(address: str) -> Peer:
     return Peer(host.strip("[]"), int(port))
 
 
-async def link_to(links: Links, address: Peer, role: Role) -> Link:
-    """To a node with that role: any member could listen there. Raises RookeryError: DENIED is never what a client gets
-    to hear, so that whoever has not the role, or was revoked, is as good as not there: UNAVAILABLE."""
+async def link_to(links: Links, address: Peer, *roles: Role) -> Link:
+    """To a node with one of those roles: any member could listen there. Raises RookeryError: DENIED is never what a
+    client gets to hear, so that whoever has not the role, or was revoked, is as good as not there: UNAVAILABLE."""
     try:
         link = await links.to(address)
     except RookeryError as error:
         if error.cause is Cause.DENIED:
             raise RookeryError(Cause.UNAVAILABLE, error.what) from error
         raise
-    if role in link.peer.roles:
+    if not link.peer.roles.isdisjoint(roles):
         return link
-    raise RookeryError(Cause.UNAVAILABLE, f"{link.peer.name} is at {address.address}, which has not the role {role}")
+    lacking = " or ".join(roles)
+    raise RookeryError(Cause.UNAVAILABLE, f"{link.peer.name} is at {address.address}, which has not the role {lacking}")
 
 
 class LinkedDirectory:
@@ -61,6 +62,13 @@ class LinkedDirectory:
 
     async def call(self, question: bytes) -> bytes:
         """Raises RookeryError(UNAVAILABLE) when nobody answers."""
+        return (await self.ask(question))[0]
+
+    async def ask(self, question: bytes, node: str = "") -> tuple[bytes, str]:
+        """As logins.Ask: a backend answers for its own accounts, too."""
+        if node:
+            link = await link_to(self._links, peer(node), Role.DIRECTORY, Role.BACKEND)
+            return await link.call(question, ANSWER), node
         failure = RookeryError(Cause.UNAVAILABLE, "no directory node is named")
         _asked.add()
         for address in list(self._addresses):
@@ -72,7 +80,7 @@ class LinkedDirectory:
             if self._addresses[0] is not address:
                 self._addresses.remove(address)
                 self._addresses.insert(0, address)
-            return answer
+            return answer, _text(address)
         _unanswered.add()
         raise RookeryError(Cause.UNAVAILABLE, f"no directory node answers: {failure.what}") from failure
 
@@ -117,7 +125,7 @@ class LinkedMail:
 
 
 class LinkedHosts:
-    """Implements way.Way."""
+    """Implements way.Way. Who passes a session on is a backend or a directory node, too."""
 
     __slots__ = ("_links",)
 
@@ -125,9 +133,17 @@ class LinkedHosts:
         self._links = links
 
     async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
-        link = await link_to(self._links, peer(granted.host.address), Role.BACKEND)
+        try:
+            link = await link_to(self._links, peer(granted.host.address), Role.BACKEND, Role.DIRECTORY)
+        except RookeryError as error:
+            raise Unreached(error.what) from error
         stream = await link.open(_preface(opening, granted.account, granted.handle))
         return stream, await _first_word(stream)
+
+
+def _text(address: Peer) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _preface(opening: Opening, account: bytes = b"", handle: bytes = b"") -> Preface:
@@ -139,6 +155,7 @@ def _preface(opening: Opening, account: bytes = b"", handle: bytes = b"") -> Pre
         Endpoint(*client.local),
         Tls(*client.tls) if client.tls is not None else None,
         opening.session,
+        opening.hops,
         handle=handle,
         resume=opening.resume,
     )

@@ -1,5 +1,5 @@
-"""A login at a frontend, the same for every protocol: the directory decides, step by step, and then the host of the
-account takes the session.
+"""A login at a frontend, the same for every protocol: the directory decides, and then the host of the account takes the
+session. What a client says by and by in PLAIN or LOGIN is gathered here, and asked about at once.
 """
 
 import ssl
@@ -11,8 +11,10 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import short_id
 from rookery.base.log import logger
 from rookery.distribution.service.calls import Challenge, Client, Granted
-from rookery.distribution.service.known import Directory
+from rookery.distribution.service.logins import Directory
 from rookery.net.stream import Stream
+from rookery.wire.sasl import steps
+from rookery.wire.sasl.plain import LoginEngine, PlainEngine
 
 log = logger("frontend")
 
@@ -44,7 +46,7 @@ class Front:
 class Login:
     """Of one connection. `host`: the stream to the account's host, once that has taken the session."""
 
-    __slots__ = ("_exchange", "_failed", "_protocol", "_shared", "_stream", "host", "id")
+    __slots__ = ("_exchange", "_failed", "_gathering", "_protocol", "_shared", "_stream", "host", "id")
 
     def __init__(self, protocol: str, stream: Stream, shared: Front) -> None:
         self.id = short_id()
@@ -53,6 +55,7 @@ class Login:
         self._stream = stream
         self._shared = shared
         self._exchange = b""  # under way
+        self._gathering: PlainEngine | LoginEngine | str = ""  # or the mechanism whose first words are awaited
         self._failed = 0
         stream.idle = shared.settings.login_time
         stream.deadline = stream.now() + shared.settings.login_time
@@ -70,17 +73,41 @@ class Login:
 
     async def begin(self, mechanism: str, initial: bytes | None) -> Challenge | Granted:
         """`mechanism` in any case. Raises RookeryError: as access/login.py's Rejected, or UNAVAILABLE."""
-        name, stream = mechanism.upper(), self._stream
+        name = mechanism.upper()
         if name not in self.mechanisms():
             plain = name in mechanisms(True, True)
             raise RookeryError(Cause.DENIED if plain else Cause.UNSUPPORTED, "not offered here")
-        client = Client(self._protocol, stream.peer.address, self.id, stream.tls is not None)
-        return self._under_way(await self._shared.directory.begin(client, name, initial))
+        if name == "PLAIN" or name == "LOGIN":
+            self._gathering = PlainEngine() if name == "PLAIN" else LoginEngine()
+            return await self._gathered(self._gathering.start(initial))
+        if initial is None:  # the client speaks first
+            self._gathering = name
+            return Challenge(b"", b"")
+        return await self._begun(name, initial)
 
     async def step(self, data: bytes) -> Challenge | Granted:
         """The client's answer to the last challenge. Raises RookeryError."""
-        exchange, self._exchange = self._exchange, b""
-        return self._under_way(await self._shared.directory.step(exchange, data))
+        gathering, self._gathering = self._gathering, ""
+        if isinstance(gathering, str):
+            if gathering:
+                return await self._begun(gathering, data)
+            exchange, self._exchange = self._exchange, b""
+            return self._under_way(await self._shared.directory.step(exchange, data))
+        self._gathering = gathering
+        return await self._gathered(gathering.answer(data))
+
+    async def _gathered(self, step: steps.Step) -> Challenge | Granted:
+        if isinstance(step, steps.Challenge):
+            return Challenge(b"", step.data)
+        self._gathering = ""
+        if not isinstance(step, steps.CheckPassword):
+            raise RookeryError(Cause.INVALID, step.what if isinstance(step, steps.Failed) else "")
+        return await self._begun("PLAIN", f"{step.authzid}\0{step.login}\0{step.password}".encode())
+
+    async def _begun(self, mechanism: str, initial: bytes) -> Challenge | Granted:
+        stream = self._stream
+        client = Client(self._protocol, stream.peer.address, self.id, stream.tls is not None)
+        return self._under_way(await self._shared.directory.begin(client, mechanism, initial))
 
     def _under_way(self, step: Challenge | Granted) -> Challenge | Granted:
         if isinstance(step, Challenge):
@@ -89,12 +116,16 @@ class Login:
 
     async def cancel(self) -> None:
         """The client has given the exchange up, or is gone."""
+        self._gathering = ""
         exchange, self._exchange = self._exchange, b""
         if exchange:
             try:
                 await self._shared.directory.cancel(exchange)
             except RookeryError:
                 return  # it ends by itself
+
+    async def _again(self, granted: Granted, relay: bool) -> Granted:
+        return await self._shared.directory.again(granted.exchange, relay=relay)
 
     def one_too_many(self) -> bool:
         """For a login that failed: whether it was the last one that this connection may try."""
@@ -105,7 +136,7 @@ class Login:
         """What the host, which has taken the session, says first. Raises RookeryError when none takes it."""
         opening = Opening(self._protocol, self._stream, self.id, resume)
         try:
-            self.host, first = await handed_over(self._shared.way, self._shared.directory, granted, opening, log)
+            self.host, first = await handed_over(self._shared.way, self._again, granted, opening, log)
         except RookeryError as error:
             log.refused("not-opened", error.refusal, session=self.id, account=granted.name)
             raise

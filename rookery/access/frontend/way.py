@@ -1,5 +1,6 @@
 """The way from a frontend to the host of an account, as frontends of all protocols take it."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -7,7 +8,6 @@ import msgspec
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import Logger
 from rookery.distribution.service.calls import Granted
-from rookery.distribution.service.known import Directory
 from rookery.net.stream import Stream
 
 ATTEMPTS = 4  # hosts asked for one login
@@ -19,26 +19,38 @@ class Opening(msgspec.Struct, frozen=True):
     """What a host is told of a session that it takes over.
 
     stream: the client's, for who and where it is; session: the id under which it is logged; resume: what the host is to
-    go on with, in the protocol's own terms.
+    go on with, in the protocol's own terms; hops: nodes that have passed it on.
     """
 
     protocol: str
     stream: Stream
     session: str
     resume: bytes = b""
+    hops: int = 0
+
+
+class Unreached(RookeryError):
+    """The host, if it lives, cannot be reached from here."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Cause.UNAVAILABLE, what)
 
 
 class Way(Protocol):
     async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
         """A stream to the host, which has taken the session over, and what it said first. Raises RookeryError: it has
-        not."""
+        not; Unreached: it was not even asked."""
         ...
 
 
-async def handed_over(
-    way: Way, directory: Directory, granted: Granted, opening: Opening, log: Logger
-) -> tuple[Stream, bytes]:
-    """Ask host after host, as the directory names them, until one takes the session. Raises RookeryError."""
+# Where the account is now, after a host that did not take it; `relay`: whoever is asked is to pass the session on.
+Again = Callable[[Granted, bool], Awaitable[Granted]]
+
+
+async def handed_over(way: Way, again: Again, granted: Granted, opening: Opening, log: Logger) -> tuple[Stream, bytes]:
+    """Ask host after host, as `again` names them, until one takes the session. A host that was not reached, and is
+    named again, is reached through whoever named it. Raises RookeryError."""
+    unreached: set[str] = set()
     for left in reversed(range(ATTEMPTS)):
         try:
             return await way.open(granted, opening)
@@ -53,5 +65,9 @@ async def handed_over(
             )
             if not left or error.cause not in _ELSEWHERE:
                 raise
-        granted = await directory.again(granted.exchange)
+            if isinstance(error, Unreached):
+                unreached.add(granted.host.address)
+        granted = await again(granted, False)
+        if granted.host.address in unreached:
+            granted = await again(granted, True)
     raise AssertionError

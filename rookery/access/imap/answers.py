@@ -45,10 +45,27 @@ def no_target(refusal: Refusal) -> bytes:
     return no(refusal)
 
 
-def no_login(cause: Cause) -> bytes:
-    """As `no` for LOGIN and AUTHENTICATE: the same words for an unknown user as for a wrong password."""
+def completed(command: str) -> bytes:
+    return f"OK {command} completed".encode("ascii")
+
+
+def starting_tls(active: bool, available: bool) -> tuple[bytes, bool]:
+    """To STARTTLS, and whether it begins (RFC 9051 section 6.2.1)."""
+    if active:
+        return b"BAD TLS is active already", False
+    if not available:
+        return b"BAD TLS is not available", False
+    return b"OK Begin TLS negotiation now", True
+
+
+def no_login(cause: Cause, *, tls: bool) -> bytes:
+    """As `no` for LOGIN and AUTHENTICATE: the same words for an unknown user as for a wrong password. `tls`: active."""
+    if cause is Cause.UNSUPPORTED:
+        return b"NO [CANNOT] No such authentication mechanism"
+    if cause is Cause.INVALID:
+        return b"BAD Authentication exchange was malformed"
     if cause is Cause.DENIED:
-        return b"NO [AUTHORIZATIONFAILED] Not permitted"
+        return b"NO [AUTHORIZATIONFAILED] Not permitted" if tls else b"NO [PRIVACYREQUIRED] Start TLS first"
     code, text = LOGIN_LIMITED if cause is Cause.TOO_MANY else _ANSWERS[cause]
     return b"NO [%b] %b" % (code, text)
 

@@ -5,7 +5,7 @@ from rookery.access.imap import answers
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.session import Referral, Session, log
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
-from rookery.base.errors import Cause, RookeryError
+from rookery.base.errors import RookeryError
 from rookery.distribution.directory.values import AccountRecord
 from rookery.wire.imap import responses
 from rookery.wire.imap.commands import Authenticate, Login, StartTls
@@ -15,12 +15,10 @@ PROTOCOL = "imap"
 
 
 def start_tls(session: Session, command: StartTls) -> bytes:
-    if session.stream.tls is not None:
-        return b"BAD TLS is active already"
-    if session.services.tls is None:
-        return b"BAD TLS is not available"
-    session.engine.start_tls()
-    return b"OK Begin TLS negotiation now"
+    line, begins = answers.starting_tls(session.stream.tls is not None, session.services.tls is not None)
+    if begins:
+        session.engine.start_tls()
+    return line
 
 
 async def log_in(session: Session, command: Login) -> bytes:
@@ -37,9 +35,7 @@ async def log_in(session: Session, command: Login) -> bytes:
             tls=stream.tls is not None,
         )
     except RookeryError as error:
-        if error.cause is Cause.DENIED and stream.tls is None:
-            return b"NO [PRIVACYREQUIRED] Start TLS first"
-        return answers.no_login(error.cause)
+        return answers.no_login(error.cause, tls=stream.tls is not None)
     return await _welcome(session, record)
 
 
@@ -91,10 +87,4 @@ async def _after(session: Session, step: SaslStep) -> bytes | None:
         session.engine.challenge(step.data)
         return None
     session.sasl = None
-    if step.cause is Cause.UNSUPPORTED:
-        return b"NO [CANNOT] No such authentication mechanism"
-    if step.cause is Cause.INVALID:
-        return b"BAD Authentication exchange was malformed"
-    if step.cause is Cause.DENIED and session.stream.tls is None:
-        return b"NO [PRIVACYREQUIRED] Start TLS first"
-    return answers.no_login(step.cause)
+    return answers.no_login(step.cause, tls=session.stream.tls is not None)

@@ -1,6 +1,7 @@
 """Commands of any state, and ENABLE, NAMESPACE, QUOTA: answered from memory, at once."""
 
 from rookery import __version__
+from rookery.access.imap import answers
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.session import Session
@@ -25,22 +26,22 @@ ROOT = ""  # the one quota root: the account
 
 def capability(session: Session, command: Capability) -> bytes:
     session.send(responses.capability_line(capabilities(session)))
-    return b"OK Capability completed"
+    return answers.completed("Capability")
 
 
 def noop(session: Session, command: Noop) -> bytes:
-    return b"OK Noop completed"
+    return answers.completed("Noop")
 
 
 def check(session: Session, command: Check) -> bytes:
-    return b"OK Check completed"
+    return answers.completed("Check")
 
 
 def log_out(session: Session, command: Logout) -> bytes:
     session.deselect()
     session.send(responses.bye("Logging out"))
     session.engine.log_out()
-    return b"OK Logout completed"
+    return answers.completed("Logout")
 
 
 def identify(session: Session, command: Id) -> bytes:
@@ -49,7 +50,7 @@ def identify(session: Session, command: Id) -> bytes:
     if session.logged_in:
         fields["version"] = __version__
     session.send(responses.id_line(fields))
-    return b"OK Id completed"
+    return answers.completed("Id")
 
 
 def enable(session: Session, command: Enable) -> bytes:

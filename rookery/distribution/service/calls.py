@@ -56,9 +56,13 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag="cancel"):
 
 
 class Again(msgspec.Struct, frozen=True, array_like=True, tag="again"):
-    """The host of a login that was granted a moment ago did not open: where is it now? Answered by another Granted."""
+    """The host of a login that was granted a moment ago did not open: where is it now? Answered by another Granted.
+
+    relay: it is still there and cannot be reached from here, so whoever is asked is to pass the session on.
+    """
 
     exchange: Id
+    relay: bool = False
 
 
 class Recipient(msgspec.Struct, frozen=True, array_like=True, tag="recipient"):
@@ -101,7 +105,7 @@ class Challenge(msgspec.Struct, frozen=True, array_like=True, tag="challenge"):
 
 
 class Host(msgspec.Struct, frozen=True, array_like=True):
-    """A backend, and where its cluster port is, as host:port."""
+    """A backend, and where its cluster port is, as host:port; "" when whoever says so passes sessions on to it."""
 
     backend: Name
     address: Text

@@ -10,20 +10,21 @@ from typing import NamedTuple
 
 from rookery.base.clock import Clock
 from rookery.base.ids import AccountId, RandomBytes, system_random
-from rookery.distribution.service.calls import HANDLE_SIZE
+from rookery.distribution.service.calls import HANDLE_SIZE, Granted
 
 LIFETIME = 10.0  # seconds
 MOST = 100_000  # that wait; the oldest go first
 
 
 class Coming(NamedTuple):
-    """Who is expected, and until when (monotonic seconds)."""
+    """Who is expected, and until when (monotonic seconds). beyond: where the session is passed on to, if it is."""
 
     account: AccountId
     protocol: str
     frontend: str
     session: str
     until: float
+    beyond: Granted | None
 
 
 class Handles:
@@ -40,21 +41,23 @@ class Handles:
     def __len__(self) -> int:
         return len(self._coming)
 
-    def expect(self, account: AccountId, protocol: str, frontend: str, session: str) -> bytes:
+    def expect(
+        self, account: AccountId, protocol: str, frontend: str, session: str, beyond: Granted | None = None
+    ) -> bytes:
         """The handle for somebody who may open `account` by `protocol` through `frontend`, and nobody else."""
         now = self._clock.monotonic()
         while self._coming and (len(self._coming) >= self._most or next(iter(self._coming.values())).until <= now):
             self._coming.popitem(last=False)
         handle = self._random(HANDLE_SIZE)
-        self._coming[_digest(handle)] = Coming(account, protocol, frontend, session, now + LIFETIME)
+        self._coming[_digest(handle)] = Coming(account, protocol, frontend, session, now + LIFETIME, beyond)
         return handle
 
-    def redeem(self, handle: bytes, account: AccountId, protocol: str, frontend: str) -> str | None:
-        """The session that it was made for; None: it opens nothing. It is used up either way."""
+    def redeem(self, handle: bytes, account: AccountId, protocol: str, frontend: str) -> Coming | None:
+        """What it was made for; None: it opens nothing. It is used up either way."""
         found = self._coming.pop(_digest(handle), None)
         if found is None or found.until <= self._clock.monotonic():
             return None
-        return found.session if found[:3] == (account, protocol, frontend) else None
+        return found if found[:3] == (account, protocol, frontend) else None
 
 
 def _digest(handle: bytes) -> bytes:

@@ -1,48 +1,19 @@
-"""What a frontend or mail exchanger knows of the directory: answers with a lifetime, kept in use when stale while
+"""What a mail exchanger knows of the addresses of the directory: answers with a lifetime, kept in use when stale while
 every directory node is away, and how old that makes them.
 """
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
 
 from rookery.base.clock import Clock
 from rookery.base.errors import RookeryError
-from rookery.distribution.service.calls import (
-    Again,
-    Begin,
-    Cancel,
-    Challenge,
-    Client,
-    Granted,
-    Nothing,
-    Question,
-    Recipient,
-    Step,
-    Verdict,
-    decode_answer,
-    encode,
-)
+from rookery.distribution.service.calls import Question, Recipient, Verdict, decode_answer, encode
 
 KEPT = 65_536  # addresses
 ABSENT_KEPT = 8_192  # that do not exist: whoever guesses does not push the real ones out
 STALE = 7 * 86_400.0  # seconds after which an answer is no longer used, whoever is away
 
 Call = Callable[[bytes], Awaitable[bytes]]
-
-
-class Directory(Protocol):
-    """What listeners of a node without a directory of its own ask; raises RookeryError, UNAVAILABLE above all."""
-
-    async def begin(self, client: Client, mechanism: str, initial: bytes | None) -> Challenge | Granted: ...
-
-    async def step(self, exchange: bytes, data: bytes) -> Challenge | Granted: ...
-
-    async def cancel(self, exchange: bytes) -> None: ...
-
-    async def again(self, exchange: bytes) -> Granted: ...
-
-    async def recipient(self, address: str) -> Verdict: ...
 
 
 class _Held:
@@ -54,7 +25,7 @@ class _Held:
 
 
 class KnownDirectory:
-    """Implements Directory. `call` asks some directory node; it raises RookeryError(UNAVAILABLE) when none answers."""
+    """`call` asks some directory node; it raises RookeryError(UNAVAILABLE) when none answers."""
 
     def __init__(self, call: Call, clock: Clock, *, kept: int = KEPT, absent: int = ABSENT_KEPT) -> None:
         self._call = call
@@ -83,22 +54,6 @@ class KnownDirectory:
             raise
         self._away_since = None
         return data
-
-    # --- logging in: never remembered here ---
-
-    async def begin(self, client: Client, mechanism: str, initial: bytes | None) -> Challenge | Granted:
-        return _step(await self._ask(Begin(client, mechanism, initial)))
-
-    async def step(self, exchange: bytes, data: bytes) -> Challenge | Granted:
-        return _step(await self._ask(Step(exchange, data)))
-
-    async def cancel(self, exchange: bytes) -> None:
-        decode_answer(await self._ask(Cancel(exchange)), Nothing)
-
-    async def again(self, exchange: bytes) -> Granted:
-        return decode_answer(await self._ask(Again(exchange)), Granted)
-
-    # --- addresses ---
 
     async def recipient(self, address: str) -> Verdict:
         now = self._clock.monotonic()
@@ -135,7 +90,3 @@ class KnownDirectory:
         for known in self._verdicts:
             for held in known.values():
                 held.at = min(held.at, self._clock.monotonic() - held.verdict.lifetime)
-
-
-def _step(data: bytes) -> Challenge | Granted:
-    return cast(Challenge | Granted, decode_answer(data, Challenge, Granted))

@@ -7,16 +7,19 @@ from rookery.base.members import Role
 
 Permissions = Mapping[str, frozenset[Role]]
 
+# What passes on what clients say: frontends, and nodes that a client reached, or a frontend, and the host did not.
+_BRINGING = frozenset({Role.FRONTEND, Role.BACKEND, Role.DIRECTORY})
+
 # Which roles may open a stream of that protocol or make that call. A frontend relays for clients, so that it may open
 # whatever a client speaks, and ask about one client at a time; it may not hand mail in, nor follow the directory.
 PERMISSIONS: Permissions = MappingProxyType(
     {
         # streams
-        "imap": frozenset({Role.FRONTEND}),
-        "pop3": frozenset({Role.FRONTEND}),
-        "managesieve": frozenset({Role.FRONTEND}),
-        "submission": frozenset({Role.FRONTEND}),
-        "http": frozenset({Role.FRONTEND}),
+        "imap": _BRINGING,
+        "pop3": _BRINGING,
+        "managesieve": _BRINGING,
+        "submission": _BRINGING,
+        "http": _BRINGING,
         "lmtp": frozenset({Role.BACKEND, Role.MX_IN}),
         "smtp": frozenset({Role.BACKEND, Role.MX_IN}),  # to where mail leaves the cluster
         # calls

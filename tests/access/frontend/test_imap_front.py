@@ -17,7 +17,7 @@ from rookery.base.ids import AccountId
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.service.calls import Expect, Granted, Host
 from rookery.distribution.service.handles import Handles
-from rookery.distribution.service.known import KnownDirectory
+from rookery.distribution.service.logins import Logins
 from rookery.distribution.service.questions import Questions
 from rookery.net.memory import memory_pipe
 from rookery.net.stream import Peer, Stream
@@ -37,15 +37,20 @@ class Cluster:
         self.refusals: list[Cause] = []
         self.away = False
         self.sessions: list[asyncio.Task[None]] = []
-        self.service = DirectoryService(world.directory, world.services.authenticator, self.bring, clock=world.clock)
+        self.service = DirectoryService(
+            world.directory, world.services.authenticator, self.bring, self.passing, node="d1", clock=world.clock
+        )
         self.questions = Questions()
         self.service.take(self.questions)
-        self.front = Front(KnownDirectory(self.call, world.clock), self, FrontSettings(scram=True))
+        self.front = Front(Logins(self.ask, world.clock), self, FrontSettings(scram=True))
 
-    async def call(self, question: bytes) -> bytes:
+    async def ask(self, question: bytes, node: str = "") -> tuple[bytes, str]:
         if self.away:
             raise RookeryError(Cause.UNAVAILABLE, "no directory node answers")
-        return await self.questions.answer(F1, question)
+        return await self.questions.answer(F1, question), "d1:7143"
+
+    def passing(self, comes: Expect, beyond: Granted) -> bytes:
+        raise AssertionError("every host is reached")
 
     async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
         return B1, self.handles.expect(account.account, expect.protocol, expect.frontend, expect.session)
@@ -55,12 +60,12 @@ class Cluster:
         if self.refusals:
             raise RookeryError(self.refusals.pop(0), "not here")
         account = AccountId(granted.account)
-        session_id = self.handles.redeem(granted.handle, account, opening.protocol, F1.name)
+        coming = self.handles.redeem(granted.handle, account, opening.protocol, F1.name)
         record = self.world.directory.account_by_id(account)
-        if session_id != opening.session or record is None:
+        if coming is None or coming.session != opening.session or record is None:
             raise RookeryError(Cause.DENIED, "the handle opens nothing")
         near, far = memory_pipe(client=opening.stream.peer, server=opening.stream.local)
-        session = await entered(far, self.world.services, record, session_id)
+        session = await entered(far, self.world.services, record, coming.session)
         self.sessions.append(asyncio.create_task(serve_entered(session, opening.resume)))
         return near, await near.read()
 

@@ -194,7 +194,8 @@ async def test_closing_ends_handshakes_too(nodes: Nodes) -> None:
     ("role", "may", "may_not"),
     [
         (Role.FRONTEND, ["imap", "submission", "authenticate", "locate"], ["lmtp", "smtp", "expect", "recipient"]),
-        (Role.BACKEND, ["lmtp", "smtp", "locate", "recipient", "expect"], ["imap", "submission"]),
+        (Role.BACKEND, ["imap", "submission", "lmtp", "smtp", "locate", "recipient", "expect"], []),
+        (Role.DIRECTORY, ["imap", "submission", "expect"], ["lmtp", "smtp", "authenticate"]),
         (Role.MX_IN, ["lmtp", "locate", "recipient"], ["imap", "authenticate", "expect"]),
         (Role.MX_OUT, [], ["imap", "lmtp", "smtp", "authenticate"]),
     ],

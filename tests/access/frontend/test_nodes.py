@@ -1,0 +1,174 @@
+"""Logins that go through several nodes, over links as they are: where an exchange goes on, what a cut costs, who gets
+in while every directory node is away.
+"""
+
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.distribution.service.calls import Again, Begin, Granted, decode_answer, encode
+from rookery.distribution.service.calls import Client as Caller
+from rookery.net.cluster.link import Link
+from rookery.wire.cluster.values import HOPS_MOST, Preface
+from tests.access.frontend.nodes import Cluster, Frontend, Hosting, peer
+from tests.access.imap.support import DOMAIN, PASSWORD, make_world
+from tests.net.cluster.certificates import Authority
+from tests.wire.sasl.scram_client import ScramClient
+
+ALICE = f"alice@{DOMAIN}"
+PLAIN = f"\0{ALICE}\0{PASSWORD}".encode()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest_asyncio.fixture
+async def cluster(tmp_path: Path, authority: Authority) -> AsyncIterator[Cluster]:
+    async with make_world(tmp_path, "alice", "bob") as world:
+        made = Cluster(world, authority)
+        yield made
+        await made.close()
+
+
+class Nodes:
+    """Two backends, two directory nodes, a frontend."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.b1, self.b2 = cluster.backend("b1"), cluster.backend("b2")
+        self.d1, self.d2 = cluster.directory("d1"), cluster.directory("d2")
+        self.f1 = cluster.frontend("f1", self.d1, self.d2)
+
+    def host(self, name: str = "alice") -> Hosting:
+        return self.cluster.backends[self.cluster.hosting[self.cluster.world.account_id(name)]]
+
+
+@pytest_asyncio.fixture
+async def nodes(cluster: Cluster) -> Nodes:
+    return Nodes(cluster)
+
+
+async def _step(frontend: Frontend, scram: ScramClient) -> tuple[object, bytes]:
+    """The first half of a SCRAM exchange: the client, and the challenge it got."""
+    client = frontend.connect()
+    await client.line()
+    client.send(b"a AUTHENTICATE SCRAM-SHA-256 " + base64.b64encode(scram.first()) + b"\r\n")
+    line = await client.line()
+    assert line.startswith(b"+ "), line
+    return client, base64.b64decode(line[2:])
+
+
+# --- exchanges -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_exchange_goes_on_where_it_began_whoever_is_asked_by_others(nodes: Nodes) -> None:
+    client, challenge = await _step(nodes.f1, scram := ScramClient(ALICE, PASSWORD))
+    nodes.f1.links.cut.add(nodes.d1.port.ports[0])
+    await nodes.f1.login("bob")  # d2 is the first from now on
+    nodes.f1.links.cut.clear()
+    client.send(base64.b64encode(scram.final(challenge)) + b"\r\n")
+    assert (await client.line()).startswith(b"+ ")
+    client.send(b"\r\n")
+    assert (await client.line()).startswith(b"a OK")
+
+
+async def test_when_its_node_has_died_the_client_tries_again(nodes: Nodes) -> None:
+    client, challenge = await _step(nodes.f1, scram := ScramClient(ALICE, PASSWORD))
+    await nodes.d1.die()
+    client.send(base64.b64encode(scram.final(challenge)) + b"\r\n")
+    assert (await client.line()).startswith(b"a NO [UNAVAILABLE]")
+    await client.ok(f'LOGIN {ALICE} "{PASSWORD}"')
+
+
+# --- cuts ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_host_that_the_frontend_does_not_reach_is_reached_through_a_directory_node(nodes: Nodes) -> None:
+    await (await nodes.f1.login()).ok("NOOP")
+    nodes.f1.cut_off(nodes.host())
+    client = await nodes.f1.login()
+    await client.ok("SELECT INBOX")
+    assert len(nodes.d1.handoff.sessions) == 1
+    assert nodes.cluster.entered == [(nodes.host().name, ALICE)] * 2
+    await client.ok("LOGOUT")
+
+
+async def test_when_nobody_reaches_it_the_client_is_told_to_come_later(nodes: Nodes) -> None:
+    await nodes.f1.login()
+    host = nodes.host()
+    for node in (nodes.f1, nodes.d1, nodes.d2, nodes.b1, nodes.b2):
+        if node is not host:
+            node.cut_off(host)
+    assert (await nodes.f1.refused()).startswith(b"NO [UNAVAILABLE]")
+    assert nodes.host() is host  # nobody else took it
+
+
+async def _asked(link: Link, question: Begin | Again) -> Granted:
+    return decode_answer(await link.call(encode(question), 20), Granted)  # type: ignore[return-value]
+
+
+async def _opened(link: Link, granted: Granted, session: str = "s", hops: int = 0) -> Cause | None:
+    """Why a stream is not taken; None: it is."""
+    stream = await link.open(
+        Preface("imap", granted.account, session=session, handle=granted.handle, resume=b"a", hops=hops)
+    )
+    if await stream.read():
+        stream.abort()
+        return None
+    assert stream.refusal is not None
+    return stream.refusal.cause
+
+
+async def test_what_is_passed_on_is_only_what_was_granted_to_who_brings_it(nodes: Nodes) -> None:
+    """A stolen frontend gets no further through another node than it gets by itself."""
+    thief, other = nodes.f1, nodes.cluster.frontend("f2", nodes.d1)
+    link = await thief.links.to(peer(nodes.d1.address))
+    begin = Begin(Caller("imap", "198.51.100.7", "s", True), "PLAIN", PLAIN)
+
+    async def around() -> Granted:
+        granted = await _asked(link, begin)
+        return await _asked(link, Again(granted.exchange, relay=True))
+
+    granted = await around()
+    assert granted.host.address == ""
+    elsewhere = await other.links.to(peer(nodes.d1.address))
+    assert await _opened(elsewhere, granted) is Cause.DENIED  # another's handle; and it is used up
+    assert await _opened(link, granted) is Cause.DENIED
+    granted = await around()
+    at_host = await thief.links.to(peer(nodes.host().address))
+    assert await _opened(at_host, granted) is Cause.DENIED  # it is the directory node's
+    assert await _opened(link, granted) is None
+    assert await _opened(link, granted) is Cause.DENIED  # once
+    assert await _opened(link, await around(), session="another") is Cause.DENIED
+    assert await _opened(link, await around(), hops=HOPS_MOST) is Cause.UNAVAILABLE
+    with pytest.raises(RookeryError, match="unavailable"):
+        await _asked(elsewhere, Again((await _asked(link, begin)).exchange, relay=True))
+
+
+# --- without a directory ---------------------------------------------------------------------------------------------
+
+
+async def test_known_users_get_in_while_every_directory_node_is_away(nodes: Nodes) -> None:
+    await nodes.f1.login()
+    assert nodes.f1.logins.known == 1
+    assert nodes.f1.logins.stale == 0.0
+    await nodes.d1.die()
+    await nodes.d2.die()
+    await (await nodes.f1.login()).ok("SELECT INBOX")
+    nodes.cluster.world.clock.advance(60)
+    assert nodes.f1.logins.stale == 60.0
+    assert (await nodes.f1.refused(password="wrong")).startswith(b"NO [AUTHENTICATIONFAILED]")
+    assert (await nodes.f1.refused("bob")).startswith(b"NO [UNAVAILABLE]")
+    client, challenge = await _step(nodes.f1, scram := ScramClient(ALICE, PASSWORD))
+    client.send(base64.b64encode(scram.final(challenge)) + b"\r\n")
+    assert (await client.line()).startswith(b"+ ")
+    client.send(b"\r\n")
+    assert (await client.line()).startswith(b"a OK")
+    await nodes.host().die()
+    assert (await nodes.f1.refused()).startswith(b"NO [UNAVAILABLE]")
