@@ -20,11 +20,13 @@ from rookery.base.config import Config, Problem
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.management import demo as demo_site
+from rookery.management.directory_parts import DirectoryParts
+from rookery.management.directory_services import DirectoryServices
 from rookery.management.fronting import FrontServices
 from rookery.management.fronting import listeners as front_listeners
 from rookery.management.hosting_services import HostingServices
 from rookery.management.keeping import lmtp_socket
-from rookery.management.membership import Membership, files, is_outpost, roles
+from rookery.management.membership import Membership, files, has_directory_only, is_outpost, roles
 from rookery.management.metrics import Gauge
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_tls
@@ -161,12 +163,7 @@ class MailNode(Process):
         check_due = parts.clock.monotonic() + CHECK_EVERY
         while True:
             await parts.store.maintain()
-            try:
-                await parts.confirm()
-            except RookeryError as error:
-                _log.error("must-stop", what=error.what)
-                self._failure = error
-                self._stopping.set()
+            if not await self._may_go_on(parts.confirm):
                 return
             if parts.clock.monotonic() >= check_due:
                 check_due = parts.clock.monotonic() + CHECK_EVERY
@@ -209,6 +206,44 @@ class FrontNode(Process):
         self._front.start()
 
 
+class DirectoryNode(Process):
+    """A process of a node that keeps accounts, and no mail."""
+
+    listeners = ()
+
+    async def _build(self, stack: AsyncExitStack) -> DirectoryServices:
+        self._parts = parts = await DirectoryParts.open(self.site, self.config, gate=self._gate)
+        stack.push_async_callback(parts.close)
+        parts.running = self
+        self.membership = Membership(self.site, self.config, parts.clock)
+        stack.push_async_callback(self.membership.close)
+        self._directory = DirectoryServices(parts, self.membership)
+        stack.push_async_callback(self._directory.close)
+        return self._directory
+
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        parts, services = self._parts, self._directory
+        outpost = Outpost(self.site, self.config, self, parts=parts)
+
+        async def operate(operation: Operation, arguments: msgspec.Struct) -> object:
+            return await outpost.run(operation, msgspec.structs.asdict(arguments))
+
+        await self._serve_console(stack, operate, outpost.health, services.gauges)
+        await services.start(self._addresses)
+        self._spawn(self._watch(parts))
+
+    def connections(self) -> Mapping[str, int]:
+        return {"frontends": len(self._directory.handoff.sessions)}
+
+    async def _drained(self, seconds: float) -> int:
+        return await self._directory.handoff.sessions.drain(seconds)
+
+    async def _watch(self, parts: DirectoryParts) -> None:
+        """As long as this node may go on."""
+        while await self._may_go_on(parts.confirm):  # noqa: ASYNC110  time is what it waits for
+            await asyncio.sleep(MAINTAIN_EVERY)
+
+
 # --- what the command calls -------------------------------------------------------------------------------------------
 
 
@@ -227,7 +262,9 @@ def serve(folder: Path, backend: str = "", before_ready: Callable[[Parts], Await
     tls = server_context(site.path(config.tls.certificate), site.path(config.tls.key))
 
     async def live() -> None:
-        if is_outpost(site):
+        if has_directory_only(site):
+            await DirectoryNode(site, config, warnings, tls).run()
+        elif is_outpost(site):
             await FrontNode(site, config, warnings, tls).run()
         else:
             await MailNode(site, config, warnings, tls, backend, before_ready).run()

@@ -129,13 +129,20 @@ class Client:
     def _alone(self, found: Operation, arguments: dict[str, object]) -> object:
         import asyncio
 
-        from rookery.management.membership import is_outpost
+        from rookery.management.directory_parts import DirectoryParts
+        from rookery.management.membership import has_directory_only, is_outpost
         from rookery.management.outpost import Outpost
         from rookery.management.parts import Parts
 
         async def run() -> object:
             if is_outpost(self.site):
                 return await Outpost(self.site, self.config).run(found, arguments)
+            if has_directory_only(self.site):
+                directory = await DirectoryParts.open(self.site, self.config)
+                try:
+                    return await Outpost(self.site, self.config, parts=directory).run(found, arguments)
+                finally:
+                    await directory.close()
             parts = await Parts.open(self.site, self.config)
             try:
                 return await found.run(parts, **arguments)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from functools import partial
 
 from rookery.access.frontend.imap import serve_imap_front
-from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts, LinkedMail
+from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts, LinkedMail, peer
 from rookery.access.frontend.login import Front, FrontSettings
 from rookery.access.frontend.mx import MxFront, serve_mx_front
 from rookery.access.frontend.submission import serve_submission_front
@@ -15,7 +15,13 @@ from rookery.base.config import Config
 from rookery.base.members import Role
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.directory.values import Revoked
-from rookery.distribution.service.calls import AskRevoked, RevokedNodes, decode_answer
+from rookery.distribution.service.calls import (
+    AskDirectories,
+    AskRevoked,
+    Directories,
+    RevokedNodes,
+    decode_answer,
+)
 from rookery.distribution.service.logins import Logins
 from rookery.management.keeping import at_port
 from rookery.management.mailing import smtp_settings
@@ -41,6 +47,7 @@ class FrontServices:
         self._tls = tls
         addresses = [Peer(one.host, one.port) for one in config.cluster.directory if one is not None]
         self._linked = LinkedDirectory(membership.links, addresses)
+        self._linked.learn([peer(one) for one in membership.learned()])
         self.directory = Logins(self._linked.ask, clock)
         self._hosts = LinkedHosts(membership.links)
         mail = [Peer(one.host, one.port) for one in config.cluster.mail if one is not None]
@@ -89,6 +96,7 @@ class FrontServices:
     def start(self) -> None:
         """Watch over members, and keep the certificate young."""
         self._membership.follow(self._revoked)
+        self._membership.learn(self._directories)
         self._membership.renew(self._renewed)
 
     async def _revoked(self) -> Revoked:
@@ -97,6 +105,11 @@ class FrontServices:
         if answer.number == known.number:
             return known
         return Revoked(answer.number, frozenset(answer.names), frozenset(answer.serials))
+
+    async def _directories(self) -> tuple[str, ...]:
+        answer = decode_answer(await self.directory.ask(AskDirectories()), Directories)
+        self._linked.learn([peer(one) for one in answer.addresses])
+        return tuple(answer.addresses)
 
     async def _renewed(self, request: bytes) -> Issued:
         return await self._membership.renewed(request, [at_port(*one) for one in self._linked.addresses])

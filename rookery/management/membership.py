@@ -7,13 +7,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from rookery import __version__
 from rookery.access.frontend.linked import link_to, peer
 from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import Level, logger
-from rookery.base.members import Member, Role, roles_text
+from rookery.base.members import Keeps, Member, Role, keeps, roles_text
 from rookery.base.outage import Outage
 from rookery.distribution.cluster.admission import Admission
 from rookery.distribution.cluster.certificates import member_of
@@ -34,6 +36,7 @@ from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
 from rookery.net.wheel import shared_wheel
 
 LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
+LEARN_EVERY = 60.0  # seconds between two looks for directory nodes
 RENEWING = 20.0  # seconds for the authority to answer
 SAY_AGAIN = 5.0  # seconds until the directory is told again what it did not hear
 AWAY = 5.0  # seconds without an answer to that after which nobody counts as there
@@ -55,6 +58,11 @@ def is_outpost(site: Site) -> bool:
     """Whether its certificate says that it keeps neither mail nor accounts. Raises RookeryError."""
     own = roles(site)
     return bool(own) and not own & {Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY}
+
+
+def has_directory_only(site: Site) -> bool:
+    """Whether its certificate says that it keeps accounts and no mail. Raises RookeryError."""
+    return keeps(roles(site)) is Keeps.DIRECTORY
 
 
 class Membership:
@@ -200,7 +208,28 @@ class Membership:
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), LOOK_EVERY)
 
-    # --- where it is ---
+    # --- where it and others are ---
+
+    def learned(self) -> tuple[str, ...]:
+        """The cluster ports of directory nodes, as host:port, when one of them was last asked. Blocking."""
+        return self._files.known().directory
+
+    def learn(self, ask: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+        """Ask again and again for the cluster ports of directory nodes, and remember them for the next start."""
+        self._tasks.append(asyncio.create_task(self._learn(ask)))
+
+    async def _learn(self, ask: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+        while True:
+            try:
+                found, known = await ask(), await asyncio.to_thread(self._files.known)
+                if found != known.directory:
+                    log.info("directories-learned", addresses=list(found))
+                    await asyncio.to_thread(self._files.write_known, msgspec.structs.replace(known, directory=found))
+            except RookeryError as error:
+                log.debug("not-learned", cause=error.cause.value, what=error.what)
+                await asyncio.sleep(LOOK_EVERY)
+            else:
+                await asyncio.sleep(LEARN_EVERY)
 
     def say(self, present: Callable[[], Awaitable[None]]) -> None:
         """Until `present` has told the directory where this process is."""

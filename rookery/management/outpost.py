@@ -1,4 +1,4 @@
-"""A node of a cluster that has no accounts, as its administrator asks it: the same commands, as far as they make sense.
+"""A node of a cluster without mail, as its administrator asks it: the same commands, as far as they make sense.
 
 Its process answers them, and on a stopped site the command line does.
 """
@@ -12,11 +12,12 @@ from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.management.console import Served
+from rookery.management.directory_parts import DirectoryParts, operate
 from rookery.management.membership import files
 from rookery.management.operations import logs
 from rookery.management.operations.check import check_tls
 from rookery.management.operations.registry import Operation
-from rookery.management.operations.status import Health, MemberFigures, Status
+from rookery.management.operations.status import Health, MemberFigures, Status, within
 from rookery.management.operations.trace import Trace, logged
 from rookery.management.parts import Parts
 from rookery.management.site import Site
@@ -32,7 +33,7 @@ def nothing() -> list[str]:
 
 class Outpost:
     """`process` None: the site is stopped. `problems`: why it does not serve, beside what every node can say.
-    `more`: operations that this kind of node has beside, by name.
+    `parts`: of a node with the directory, which can do whatever needs no more than that.
     """
 
     def __init__(
@@ -41,13 +42,14 @@ class Outpost:
         config: Config,
         process: Served | None = None,
         problems: Callable[[], list[str]] = nothing,
-        more: Mapping[str, Answering] | None = None,
+        parts: DirectoryParts | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._site = site
         self._config = config
         self._process = process
         self._problems = problems
+        self._parts = parts
         self._clock = clock or SystemClock()
         self._answers: dict[str, Answering] = {
             "ping": self.ping,
@@ -56,12 +58,13 @@ class Outpost:
             "trace": self.trace,
             "log.levels": lambda: logs.log_levels(NO_PARTS),
             "log.set-level": lambda component, level: logs.set_log_level(NO_PARTS, component, level),
-            **(more or {}),
         }
 
     async def run(self, operation: Operation, arguments: Mapping[str, object]) -> object:
         """Raises RookeryError: as the operation does, UNSUPPORTED when this node cannot answer it."""
         answer = self._answers.get(operation.name)
+        if answer is None and self._parts is not None:
+            return await operate(self._parts, operation, arguments)
         if answer is None:
             asked = [one.host for one in self._config.cluster.directory if one is not None]
             where = f", such as {' or '.join(asked)}" if asked else ""
@@ -90,6 +93,11 @@ class Outpost:
 
     async def status(self) -> Status:
         process = self._process
+        domains, accounts = None, None
+        if self._parts is not None:
+            domains, accounts = await self._parts.directory.find(
+                lambda view: (sum(1 for _ in view.domains()), view.count_accounts())
+            )
         return Status(
             version=__version__,
             site=str(self._site.folder),
@@ -97,8 +105,8 @@ class Outpost:
             hosted=None,
             running=process is not None,
             started=int(process.started) if process else 0,
-            domains=None,
-            accounts=None,
+            domains=domains,
+            accounts=accounts,
             connections=dict(process.connections()) if process else {},
             queue=None,
             member=self._member(),
@@ -109,6 +117,9 @@ class Outpost:
         config = self._config if self._process is None else self._process.config
         tls = await asyncio.to_thread(check_tls, self._site, config, self._clock.wall())
         problems = [*(self._process.complaints() if self._process else []), *self._problems()]
+        if self._parts is not None:
+            read = self._parts.directory.find(lambda directory: directory.last_change())
+            problems += [": ".join(one) for one in [await within("the directory cannot be read", read)] if one]
         return Health(not problems, problems, [str(problem) for problem in tls])
 
     async def trace(self, ident: str) -> Trace:

@@ -249,6 +249,17 @@ class Process(ABC):
             _log.error("task-failed", error=f"{type(error).__name__}: {error}")
             self._stopping.set()
 
+    async def _may_go_on(self, confirm: Callable[[], Awaitable[None]]) -> bool:
+        """Whether `confirm` raises nothing; else the process stops, and says why."""
+        try:
+            await confirm()
+        except RookeryError as error:
+            _log.error("must-stop", what=error.what)
+            self._failure = error
+            self._stopping.set()
+            return False
+        return True
+
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:

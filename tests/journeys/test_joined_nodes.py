@@ -16,7 +16,9 @@ postgres = server.postgres
 
 
 class Cluster:
-    """`first` has the authority and the pool `main`, `second` the pool `south`; `front` has nothing."""
+    """`first` has the authority and the pool `main`, `second` the pool `south`, `third` the directory only; `front` has
+    nothing, and is told of `third`.
+    """
 
     def __init__(self, folder: Path, database: str) -> None:
         self.folder = folder
@@ -30,8 +32,13 @@ class Cluster:
         self.second = self._site("second")
         self.join(self.second, "backend", "--domain", "example.test", "--pool", "south", *self._shared)
         self.second.start()
+        self.third = self._site("third")
+        self.join(self.third, "directory", *self._shared)
+        self.third.start()
+        self.third.add_account("alice", None, "--pool", "main")
+        self.third.add_account("bob", None, "--pool", "south")
         self.front = self._site("front")
-        self.join(self.front, "frontend", "--directory", f"127.0.0.1:{self.first.ports['cluster']}")
+        self.join(self.front, "frontend", "--directory", f"127.0.0.1:{self.third.ports['cluster']}")
         self.front.start()
 
     @property
@@ -51,14 +58,15 @@ class Cluster:
         roles = [word for one in role.split() for word in ("--role", one)]
         return self.first.rookery("node", "add", name, *roles, "--address", address).stdout.strip()
 
-    def login(self, user: str, password: str) -> imaplib.IMAP4:
+    def login(self, user: str) -> imaplib.IMAP4:
         """Through the frontend."""
         client = imaplib.IMAP4("127.0.0.1", self.front.ports["imap"], 30)
-        client.login(user, password)
+        address = f"{user}@example.test"
+        client.login(address, self.third.passwords[address])
         return client
 
     def kill(self) -> None:
-        for site in (self.front, self.second, self.first):
+        for site in (self.front, self.third, self.second, self.first):
             site.kill()
 
 
@@ -77,12 +85,8 @@ def cluster(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_each_pool_is_reached_through_the_frontend(cluster: Cluster) -> None:
     """The nodes have other cluster ports than each other, which only they can have told."""
-    cluster.first.add_account("alice", None, "--pool", "main")
-    cluster.first.add_account("bob", None, "--pool", "south")
-    passwords = cluster.first.passwords
     for user, node in (("alice", cluster.first), ("bob", cluster.second)):
-        address = f"{user}@example.test"
-        client = cluster.login(address, passwords[address])
+        client = cluster.login(user)
         assert client.append("INBOX", "", "", b"Subject: kept\r\n\r\nx\r\n")[0] == "OK"  # type: ignore[arg-type]
         assert node.json("status")["connections"]["frontends"] == 1
         client.logout()
@@ -95,9 +99,32 @@ def test_a_token_for_another_kind_of_node_is_not_used_up(cluster: Cluster, tmp_p
     assert not wrong.folder.exists()
 
 
+def test_what_needs_mail_is_refused_where_the_directory_is_alone(cluster: Cluster) -> None:
+    third = cluster.third
+    assert {row["address"] for row in third.json("account", "list")} >= {"alice@example.test", "bob@example.test"}
+    assert {row["name"] for row in third.json("node", "list")} >= {"first.example.test", "second", "third", "front"}
+    assert third.json("status")["accounts"] == 2
+    assert third.json("health")["ok"]
+    assert "this node has the directory only" in third.rookery("queue", "list", code=1).stderr
+    assert (
+        "the key of the cluster's authority is not on this node"
+        in third.rookery("node", "add", "x", "--role", "frontend", code=1).stderr
+    )
+
+
+def test_the_frontend_finds_the_other_directory_nodes_by_itself(cluster: Cluster) -> None:
+    known = cluster.front.folder / "cluster" / "known.json"
+    wait_until(lambda: str(cluster.first.ports["cluster"]) in known.read_text(), "the frontend to learn")
+    cluster.third.stop()
+    cluster.login("alice").logout()
+    cluster.front.restart()  # and remembers them
+    cluster.login("bob").logout()
+    assert any(row["address"] == "alice@example.test" for row in cluster.third.json("account", "list"))  # stopped
+    cluster.third.start()
+
+
 def test_a_node_with_mail_that_is_revoked_has_no_accounts_any_more(cluster: Cluster) -> None:
-    address = "bob@example.test"
-    client = cluster.login(address, cluster.first.passwords[address])
+    client = cluster.login("bob")
     cluster.first.rookery("node", "revoke", "second")
 
     def ended() -> bool:
@@ -109,4 +136,5 @@ def test_a_node_with_mail_that_is_revoked_has_no_accounts_any_more(cluster: Clus
 
     wait_until(ended, "the end of the session on the revoked node")
     with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
-        cluster.login(address, cluster.first.passwords[address])
+        cluster.login("bob")
+    cluster.login("alice").logout()

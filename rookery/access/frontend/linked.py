@@ -48,13 +48,21 @@ async def link_to(links: Links, address: Peer, *roles: Role) -> Link:
 
 
 class LinkedDirectory:
-    """Asks one directory node after the other, beginning with the one that answered last."""
+    """Asks one directory node after the other, beginning with the one that answered last. `addresses`: those that are
+    known at the start."""
 
-    __slots__ = ("_addresses", "_links")
+    __slots__ = ("_addresses", "_given", "_links")
 
     def __init__(self, links: Links, addresses: Sequence[Peer]) -> None:
         self._links = links
+        self._given = tuple(addresses)
         self._addresses = list(addresses)
+
+    def learn(self, addresses: Sequence[Peer]) -> None:
+        """These are the directory nodes now; those that it began with are asked after them."""
+        wanted = dict.fromkeys([*addresses, *self._given])
+        first = [one for one in self._addresses[:1] if one in wanted]
+        self._addresses = list(dict.fromkeys([*first, *wanted]))
 
     @property
     def addresses(self) -> tuple[Peer, ...]:
@@ -77,7 +85,7 @@ class LinkedDirectory:
             except RookeryError as error:
                 failure = error
                 continue
-            if self._addresses[0] is not address:
+            if address in self._addresses and self._addresses[0] != address:
                 self._addresses.remove(address)
                 self._addresses.insert(0, address)
             return answer, _text(address)

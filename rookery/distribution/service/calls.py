@@ -17,6 +17,7 @@ Name = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1_000)]  # an address is at most 320 characters
 
 HANDLE_SIZE = 16  # octets
+DIRECTORIES = 64  # nodes that are told of
 
 
 class Client(msgspec.Struct, frozen=True, array_like=True):
@@ -86,13 +87,17 @@ class AskRevoked(msgspec.Struct, frozen=True, array_like=True, tag="revoked"):
     known: int
 
 
+class AskDirectories(msgspec.Struct, frozen=True, array_like=True, tag="directories"):
+    """Where are the directory nodes?"""
+
+
 class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
     """To an authority: a certificate for the new key of this request (PKCS #10, DER), for who asks."""
 
     request: Octets
 
 
-Question: TypeAlias = Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | Renew
+Question: TypeAlias = Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | AskDirectories | Renew
 
 # --- answers -------------------------------------------------------------------------------------------------------
 
@@ -151,6 +156,12 @@ class RevokedNodes(msgspec.Struct, frozen=True, array_like=True, tag="revoked-no
     serials: list[Octets] = []
 
 
+class Directories(msgspec.Struct, frozen=True, array_like=True, tag="directory-nodes"):
+    """To an AskDirectories. addresses: of their cluster ports, as host:port."""
+
+    addresses: Annotated[list[Text], Meta(max_length=DIRECTORIES)]
+
+
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):
     """To a Renew: as cluster/messages.py has it."""
 
@@ -175,7 +186,9 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
             return Refusal(Cause.UNAVAILABLE, self.what)
 
 
-Answer: TypeAlias = Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Renewed | Nothing | Refused
+Answer: TypeAlias = (
+    Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Directories | Renewed | Nothing | Refused
+)
 
 A = TypeVar("A")
 

@@ -122,10 +122,10 @@ async def health(parts: "Parts") -> Health:
     import asyncio  # here, because the command line imports this file too and should be quick
 
     found = await asyncio.gather(
-        _within("the store does not commit", parts.store.exclusive(_nothing)),
-        _within("the spool does not commit", parts.spool.writer.exclusive(_nothing)),
-        _within("its pool does not know that it lives", parts.placement.fresh()),
-        _within("the directory cannot be read", parts.directory.find(lambda directory: directory.last_change())),
+        within("the store does not commit", parts.store.exclusive(_nothing)),
+        within("the spool does not commit", parts.spool.writer.exclusive(_nothing)),
+        within("its pool does not know that it lives", parts.placement.fresh()),
+        within("the directory cannot be read", parts.directory.find(lambda directory: directory.last_change())),
     )
     problems = _by_reason(one for one in found if one is not None)
     if parts.store.upkeep.full:
@@ -135,7 +135,7 @@ async def health(parts: "Parts") -> Health:
     return Health(not problems, problems, warnings, parts.placement.draining)
 
 
-async def _within(problem: str, work: Awaitable[object]) -> tuple[str, str] | None:
+async def within(problem: str, work: Awaitable[object]) -> tuple[str, str] | None:
     """The problem and its reason, if the work is not done in time; else nothing."""
     import asyncio
 

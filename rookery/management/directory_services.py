@@ -1,0 +1,203 @@
+"""What a node with the directory answers at the cluster port: questions about logins and addresses, who was revoked,
+and where it is the authority, new nodes and renewals.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+from rookery import __version__
+from rookery.access.directory_service import DirectoryService
+from rookery.access.frontend.linked import LinkedHosts, link_to, peer
+from rookery.access.handoff import Handoff
+from rookery.base.config import Config
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.members import Member, Role
+from rookery.distribution.auth.abuse import Budgets
+from rookery.distribution.cluster import messages
+from rookery.distribution.cluster.messages import Issued
+from rookery.distribution.cluster.registrar import Registrar
+from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.values import AccountRecord, Pool, Presence
+from rookery.distribution.service.calls import (
+    DIRECTORIES,
+    AskDirectories,
+    AskRevoked,
+    Directories,
+    Expect,
+    Expected,
+    Host,
+    Moved,
+    Renew,
+    Renewed,
+    RevokedNodes,
+    decode_answer,
+    encode,
+)
+from rookery.distribution.service.finding import Finder
+from rookery.distribution.service.handles import Handles
+from rookery.distribution.service.questions import Questions
+from rookery.management.desk import Desk
+from rookery.management.directory_parts import DirectoryParts
+from rookery.management.keeping import at_port
+from rookery.management.membership import Membership, files
+from rookery.management.metrics import Gauge
+from rookery.management.parts import Parts
+from rookery.management.pooling import reached
+from rookery.net.cluster.node import Service
+from rookery.net.stream import Stream
+
+ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
+RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; seconds for one more
+RENEWING_NODES = 10_000
+
+Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
+
+
+class DirectoryServices:
+    """Of one process of a node that has joined. `here`: where this process is reached. `bring`: has the host of an
+    account expect somebody; without it the backends of the account's pool are asked. `handoff`: of one that hosts
+    accounts; others pass sessions on.
+    """
+
+    def __init__(
+        self,
+        parts: Parts | DirectoryParts,
+        membership: Membership,
+        bring: Bring | None = None,
+        handoff: Handoff | None = None,
+    ) -> None:
+        self._parts = parts
+        self._membership = membership
+        self._members = Members(parts.directory)
+        self.handoff = handoff or Handoff(Handles(parts.clock), LinkedHosts(membership.links))
+        self._directory = DirectoryService(
+            parts.directory,
+            parts.authenticator,
+            bring or self._bring,
+            self.handoff.passing,
+            node=membership.member.name,
+            clock=parts.clock,
+        )
+        self._finder = Finder(self.expect, parts.clock)
+        authority = Role.AUTHORITY in membership.member.roles
+        self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
+        self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
+        config = parts.config
+        self.here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
+        self._desk: Desk | None = None
+        self._unwatch: Callable[[], None] = lambda: None
+        self.questions = Questions()
+        self._directory.take(self.questions)
+        self.questions.take(AskRevoked, self._revoked)
+        self.questions.take(AskDirectories, self._directories)
+        self.questions.take(Renew, self._renew)
+
+    async def start(self, addresses: Sequence[str], service: Service | None = None) -> None:
+        """Take links, and watch over members; where the authority is, take new nodes; keep the certificate young.
+
+        `service`: what it serves beside questions. Raises RookeryError(UNAVAILABLE).
+        """
+        await self._membership.take(await self._members.revoked())
+        self._membership.listen(addresses, service or Service(opened=self.handoff.opened, called=self.questions.called))
+        self._membership.say(self._say_present)
+        self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))
+        config = self._parts.config
+        backends = [name for name, _ in config.store.backends]
+        if backends and backends[0] != self._parts.backend:
+            self._membership.take_up()
+            return
+        if self._registrar is None:
+            self._membership.renew(self._renewed_there)
+            return
+        self._membership.renew(self._renewed_here)
+        self._desk = Desk(self._membership.contexts.desk, config.cluster.allow, self._registrar.answer)
+        try:
+            self._desk.start(addresses, config.listen.join + config.listen.port_offset)
+        except OSError as error:
+            raise RookeryError(Cause.UNAVAILABLE, f"listen.join: {error.strerror or error}") from error
+
+    async def close(self) -> None:
+        self._unwatch()
+        if self._desk is not None:
+            await self._desk.close()
+
+    async def serve(self, name: str, stream: Stream) -> None:
+        """A node with no more than this opens no listeners for clients."""
+        stream.close()
+
+    def reload(self, config: Config) -> None:
+        self._parts.take_up(config)
+
+    async def gauges(self) -> list[Gauge]:
+        return [
+            ("failed_logins", "Logins that were wrong, by the node through which they came.", self._directory.failed)
+        ]
+
+    # --- this node ---
+
+    async def _renewed_here(self, request: bytes) -> Issued:
+        assert self._registrar is not None
+        return await self._registrar.renew(self._membership.member, request)
+
+    async def _renewed_there(self, request: bytes) -> Issued:
+        said = await self._where(Role.AUTHORITY)
+        named = [str(one) for one in self._parts.config.cluster.directory if one is not None]
+        return await self._membership.renewed(request, [*said, *named])
+
+    async def _say_present(self) -> None:
+        backends = [name for name, _ in self._parts.config.store.backends]
+        said = Presence(self._membership.member.name, self.here.backend, self.here.address, __version__)
+        await self._members.say_present(said, backends)
+
+    # --- questions ---
+
+    async def _revoked(self, caller: Member, question: AskRevoked) -> RevokedNodes:
+        self._directory.charge(caller)
+        found = await self._members.revoked()
+        if found.number == question.known:
+            return RevokedNodes(found.number)
+        return RevokedNodes(found.number, sorted(found.names), sorted(found.serials))
+
+    async def _directories(self, caller: Member, question: AskDirectories) -> Directories:
+        self._directory.charge(caller)
+        return Directories((await self._where(Role.DIRECTORY))[:DIRECTORIES])
+
+    async def _where(self, role: Role) -> list[str]:
+        """The cluster ports of members with that role, as they have said."""
+        having = {one.name for one in await self._members.members() if role in one.roles}
+        return [one.address for one in await self._members.presences() if one.name in having]
+
+    async def _renew(self, caller: Member, question: Renew) -> Renewed:
+        if self._registrar is None:
+            raise RookeryError(Cause.UNAVAILABLE, "the cluster's authority is on another node")
+        if not self._renewals.room(caller.name):
+            raise RookeryError(Cause.TOO_MANY, "this node was given many certificates lately")
+        self._renewals.charge(caller.name)
+        return Renewed(messages.encode(await self._registrar.renew(caller, question.request)))
+
+    # --- hosts ---
+
+    async def _bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
+        """Who hosts nothing knows the pool, and asks its backends."""
+        pool = await self._parts.directory.find(lambda directory: directory.pool_of(account))
+        return await self._finder.find(expect, self.told(pool))
+
+    def told(self, pool: Pool | None) -> list[Host]:
+        """The backends of a pool. One of the former release tells no cluster port: it is taken to be the same as
+        ours."""
+        backends = () if pool is None else pool.backends
+        return [
+            Host(one.backend, one.cluster or self.port_at(one.address))
+            for one in backends
+            if one.cluster or one.address
+        ]
+
+    def port_at(self, address: str) -> str:
+        """The cluster port of the node that has a listener there."""
+        return at_port(peer(address).address, self._membership.port_number)
+
+    async def expect(self, host: Host, expect: Expect) -> Expected | Moved:
+        """Asks another process."""
+        link = await link_to(self._membership.links, peer(host.address), Role.BACKEND)
+        answer = decode_answer(await link.call(encode(expect), ANNOUNCING), Expected, Moved)
+        return cast(Expected | Moved, answer)
