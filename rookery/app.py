@@ -194,6 +194,7 @@ class FrontNode(Process):
         self.membership = membership = Membership(self.site, self.config, clock)
         stack.push_async_callback(membership.close)
         self._front = FrontServices(self.config, membership, self._tls, clock)
+        stack.push_async_callback(self._front.close)
         return self._front
 
     async def _begin(self, stack: AsyncExitStack) -> None:

@@ -1,13 +1,16 @@
 """What SMTP, submission and LMTP sessions have in common: their settings, how they are driven, how they end."""
 
 import ssl
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from rookery.access.intake import Receiver
 from rookery.access.replies import SHUTTING_DOWN, TIMED_OUT
 from rookery.base.log import Logger
 from rookery.net.pump import Ending, Pace, pump
 from rookery.net.stream import Stream
+from rookery.wire.smtp.engine import Engine
+from rookery.wire.smtp.events import Event
 
 MB = 1024 * 1024
 
@@ -29,8 +32,32 @@ class SmtpSettings:
     quota_for_good: bool = False  # LMTP: 552 and not 452 for a full mailbox
 
 
+class Conversing(Protocol):
+    """A session as its driver has it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def log(self) -> Logger: ...
+
+    def handle(self, event: Event) -> Awaitable[None] | None: ...
+
+    def discard(self) -> None:
+        """Drop a message that is not whole."""
+        ...
+
+
 async def converse(
-    stream: Stream, session: Receiver, *, settings: SmtpSettings, tls: ssl.SSLContext | None = None, greet: bool = True
+    stream: Stream,
+    session: Conversing,
+    *,
+    settings: SmtpSettings,
+    tls: ssl.SSLContext | None = None,
+    greet: bool = True,
 ) -> None:
     """Drive to the end, say the last word where one is due, and leave nothing behind."""
     engine = session.engine

@@ -21,7 +21,7 @@ from rookery.distribution.auth.abuse import Budgets, network_of
 from rookery.distribution.auth.authenticator import Authenticator
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.resolve import Known
-from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.directory.values import AccountRecord, Resolved
 from rookery.distribution.service.calls import (
     Again,
     Answer,
@@ -56,6 +56,7 @@ log = logger("directory")
 
 Relay = Callable[[Expect, Granted], bytes]
 Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
+Where = Callable[[AccountRecord, str], Awaitable[Host]]
 
 
 class _Exchange:
@@ -72,7 +73,8 @@ class _Exchange:
 
 
 class DirectoryService:
-    """`bring`: have the host of an account expect somebody; that host and its handle. Raises RookeryError.
+    """`bring`: have the host of an account expect somebody; that host and its handle. `where`: a backend to deliver to,
+    another one than the backend so called, which has refused. Both raise RookeryError.
 
     `relay`: expect somebody here, who is to be passed on; the handle. `node`: our name, under which hosts see those.
     """
@@ -83,6 +85,7 @@ class DirectoryService:
         authenticator: Authenticator,
         bring: Bring,
         relay: Relay,
+        where: Where,
         *,
         node: str,
         clock: Clock,
@@ -94,6 +97,7 @@ class DirectoryService:
         self._bring = bring
         self._relay = relay
         self._node = node
+        self._where = where
         self._clock = clock
         self._random = random
         self._sleep = sleep
@@ -201,6 +205,19 @@ class DirectoryService:
 
     async def _recipient(self, caller: Member, question: Recipient) -> Verdict:
         self.charge(caller)
-        known = await self._directory.find(lambda directory: directory.known(question.address))
-        exists = known is Known.LOCAL
-        return Verdict(exists, known is not Known.NOT_LOCAL, LIFETIME if exists else ABSENT_LIFETIME)
+        known, account = await self._directory.find(lambda directory: _known(directory, question))
+        if known is not Known.LOCAL:
+            return Verdict(False, known is not Known.NOT_LOCAL, ABSENT_LIFETIME)
+        host = await self._where(account, question.tried) if account is not None else None
+        return Verdict(True, True, LIFETIME, host)
+
+
+def _known(directory: Directory, question: Recipient) -> tuple[Known, AccountRecord | None]:
+    """With the account, where a host is asked for and the address stands for one mailbox."""
+    known = directory.known(question.address)
+    if known is not Known.LOCAL or not question.host:
+        return known, None
+    found = directory.resolve(question.address)
+    if not isinstance(found, Resolved) or found.through or found.outside or len(found.targets) != 1:
+        return known, None
+    return known, directory.account_by_id(found.targets[0].account)

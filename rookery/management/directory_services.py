@@ -18,6 +18,7 @@ from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import AccountRecord, Pool, Presence
+from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.service.calls import (
     DIRECTORIES,
     AskDirectories,
@@ -51,12 +52,13 @@ RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; secon
 RENEWING_NODES = 10_000
 
 Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
+Where = Callable[[AccountRecord, str], Awaitable[Host]]
 
 
 class DirectoryServices:
     """Of one process of a node that has joined. `here`: where this process is reached. `bring`: has the host of an
     account expect somebody; without it the backends of the account's pool are asked. `handoff`: of one that hosts
-    accounts; others pass sessions on.
+    accounts; others pass sessions on. `where`: which backend is to take deliveries; else one after the other.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class DirectoryServices:
         membership: Membership,
         bring: Bring | None = None,
         handoff: Handoff | None = None,
+        where: Where | None = None,
     ) -> None:
         self._parts = parts
         self._membership = membership
@@ -75,6 +78,7 @@ class DirectoryServices:
             parts.authenticator,
             bring or self._bring,
             self.handoff.passing,
+            where or self._next,
             node=membership.member.name,
             clock=parts.clock,
         )
@@ -182,6 +186,14 @@ class DirectoryServices:
         pool = await self._parts.directory.find(lambda directory: directory.pool_of(account))
         return await self._finder.find(expect, self.told(pool))
 
+    async def _next(self, account: AccountRecord, tried: str) -> Host:
+        """The first backend of the account's pool, or the next after the one that has refused a delivery."""
+        pool = await self._parts.directory.find(lambda directory: directory.pool_of(account))
+        order = after(tried, ranked(account.account, self.told(pool), lambda host: host.backend))
+        if not order:
+            raise RookeryError(Cause.UNAVAILABLE, "no backend of the pool is known")
+        return order[0]
+
     def told(self, pool: Pool | None) -> list[Host]:
         """The backends of a pool. One of the former release tells no cluster port: it is taken to be the same as
         ours."""
@@ -201,3 +213,9 @@ class DirectoryServices:
         link = await link_to(self._membership.links, peer(host.address), Role.BACKEND)
         answer = decode_answer(await link.call(encode(expect), ANNOUNCING), Expected, Moved)
         return cast(Expected | Moved, answer)
+
+
+def after(tried: str, order: list[Host]) -> list[Host]:
+    """The same, beginning behind the backend so called."""
+    at = next((place for place, host in enumerate(order) if host.backend == tried), -1)
+    return order[at + 1 :] + order[: at + 1]

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from functools import partial
 
 from rookery.access.frontend.imap import serve_imap_front
-from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts, LinkedMail, peer
+from rookery.access.frontend.linked import LinkedDeliveries, LinkedDirectory, LinkedHosts, LinkedMail, peer
+from rookery.access.frontend.lmtp import LmtpFront, serve_lmtp_front
 from rookery.access.frontend.login import Front, FrontSettings
 from rookery.access.frontend.mx import MxFront, serve_mx_front
 from rookery.access.frontend.submission import serve_submission_front
@@ -14,6 +15,7 @@ from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.members import Role
 from rookery.distribution.cluster.messages import Issued
+from rookery.distribution.delivery.local import LocalSettings
 from rookery.distribution.directory.values import Revoked
 from rookery.distribution.service.calls import (
     AskDirectories,
@@ -22,16 +24,18 @@ from rookery.distribution.service.calls import (
     RevokedNodes,
     decode_answer,
 )
+from rookery.distribution.service.known import KnownDirectory
 from rookery.distribution.service.logins import Logins
 from rookery.management.keeping import at_port
 from rookery.management.mailing import smtp_settings
 from rookery.management.membership import AWAY, Membership
 from rookery.management.metrics import Gauge
-from rookery.net.listener import Serve
+from rookery.management.ways import LINGER, PATIENCE
+from rookery.net.listener import Serve, contains
 from rookery.net.stream import Peer, Stream
 
 FOR_USERS = ("imap", "imaps", "submission", "submissions")
-FOR_MAIL = ("smtp",)
+FOR_MAIL = ("smtp", "lmtp")
 
 
 def listeners(roles: Collection[Role]) -> tuple[str, ...]:
@@ -49,9 +53,14 @@ class FrontServices:
         self._linked = LinkedDirectory(membership.links, addresses)
         self._linked.learn([peer(one) for one in membership.learned()])
         self.directory = Logins(self._linked.ask, clock)
+        self.addresses = KnownDirectory(self._linked.call, clock)
         self._hosts = LinkedHosts(membership.links)
         mail = [Peer(one.host, one.port) for one in config.cluster.mail if one is not None]
         self._inward = LinkedMail(membership.links, mail or addresses, random.Random())
+        self._deliveries = LinkedDeliveries(
+            membership.links, self._inward, LocalSettings(config.site.hostname, patience=PATIENCE, linger=LINGER)
+        )
+        self._clock = clock
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -65,13 +74,20 @@ class FrontServices:
         )
         clear = Front(self.directory, self._hosts, settings, self._tls)
         inside = Front(self.directory, self._hosts, settings)  # of TLS
+        lmtp = LmtpFront(self.addresses, self._deliveries, smtp_settings(config), self._clock)
         self._serve: dict[str, Serve] = {
             "imap": partial(serve_imap_front, shared=clear),
             "imaps": partial(serve_imap_front, shared=inside),
             "submission": partial(serve_submission_front, shared=clear),
             "submissions": partial(serve_submission_front, shared=inside),
             "smtp": partial(serve_mx_front, shared=MxFront(self._inward, smtp_settings(config), self._tls)),
+            "lmtp": lambda stream: serve_lmtp_front(
+                stream, lmtp, allowed=contains(config.lmtp.trusted, stream.peer.address)
+            ),
         }
+
+    async def close(self) -> None:
+        await self._deliveries.close()
 
     async def serve(self, name: str, stream: Stream) -> None:
         await self._serve[name](stream)

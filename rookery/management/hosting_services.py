@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rookery.access.frontend.linked import LinkedHosts
 from rookery.access.handoff import Enter, HostHandoff
 from rookery.access.streams import MailStreams
+from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.members import Member
 from rookery.distribution.directory.directory import Directory
@@ -18,7 +19,7 @@ from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.service.calls import Expect, Expected, Host, Moved
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
-from rookery.management.directory_services import DirectoryServices
+from rookery.management.directory_services import DirectoryServices, after
 from rookery.management.membership import Membership
 from rookery.management.metrics import Gauge
 from rookery.management.parts import Parts
@@ -40,7 +41,7 @@ class HostingServices:
         self.handoff = HostHandoff(
             Handles(parts.clock), LinkedHosts(membership.links), parts.directory, parts.hosts, enter, self._reached
         )
-        self._directory = DirectoryServices(parts, membership, self._bring, self.handoff)
+        self._directory = DirectoryServices(parts, membership, self._bring, self.handoff, self._where)
         self._here = self._directory.here
         self._finder = Finder(self._expect, parts.clock)
         self._mail = MailStreams({"smtp": services.enter_mx, "lmtp": self._enter_lmtp})
@@ -93,6 +94,26 @@ class HostingServices:
         if self._parts.hosts.here(account.account):
             return self._here, self.handoff.expected(expect).handle
         return await self._finder.find(expect, await self._backends(account))
+
+    async def _where(self, account: AccountRecord, tried: str) -> Host:
+        """The first of its backends, most likely the host; where that has refused, the one that hosts it by the word of
+        the pool's database, or the next of another pool's, whose database is not asked here.
+        """
+        id = account.account
+        if self._parts.hosts.here(id):
+            return self._here
+        order = ranked(id, await self._backends(account), lambda host: host.backend)
+        if tried:
+            found = await self._parts.hosts.locate(id)
+            if not isinstance(found, Elsewhere):
+                return self._here
+            if not found.pool:
+                named = (host for host in order if host.backend == found.backend)
+                return next(named, None) or Host(found.backend, self._directory.port_at(found.address))
+            order = after(tried, order)
+        if not order:
+            raise RookeryError(Cause.UNAVAILABLE, "no backend of the pool is known")
+        return order[0]
 
     async def _backends(self, account: AccountRecord) -> list[Host]:
         """Those of its pool; of this node's own pool those that live."""

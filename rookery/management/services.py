@@ -1,6 +1,7 @@
 """What the listeners serve, by name, over the parts of a site; and the queue that delivers."""
 
 import ssl
+from dataclasses import replace
 from functools import partial
 
 from rookery.access.fullness import Fullness
@@ -19,6 +20,8 @@ from rookery.net.cluster.stream import LinkStream
 from rookery.net.listener import Serve, contains
 from rookery.net.stream import Stream
 from rookery.wire.cluster.values import Preface
+
+REFUSED = 10_000  # recipients of one stream by which another node hands mail in
 
 
 class Services:
@@ -48,6 +51,7 @@ class Services:
         mail = partial(
             serve_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
         )
+        self._hand_in = partial(mail, settings=replace(smtp, refused_recipients=REFUSED))
         self._enter_mx = partial(
             enter_mx, spool=parts.spool, directory=parts.directory, settings=smtp, clock=parts.clock, full=full
         )
@@ -99,7 +103,10 @@ class Services:
         await self._enter_submission(stream, record, session, hello)
 
     async def enter_mx(self, stream: LinkStream, node: Member, preface: Preface) -> None:
-        """A session that a frontend has begun."""
+        """A session that a frontend has begun, or mail that a node hands in, one after the other."""
+        if not preface.resume:
+            await self._hand_in(stream)
+            return
         await self._enter_mx(stream, preface.session, preface.resume)
 
     async def serve_sibling(self, stream: Stream) -> None:

@@ -4,10 +4,9 @@ cluster port, where their delivery ids are believed too, and pools that are in n
 
 from functools import partial
 
-from rookery.access.frontend.linked import link_to, peer
+from rookery.access.frontend.linked import mail_stream, peer
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.members import Role
 from rookery.distribution.delivery.hosted import Delivery
 from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.pool import PoolDelivery
@@ -19,7 +18,6 @@ from rookery.management.site import Site
 from rookery.net.cluster.links import Links
 from rookery.net.dial import dial, dial_path
 from rookery.net.stream import Stream
-from rookery.wire.cluster.values import Preface
 
 STREAMS = 16  # messages on their way to one backend elsewhere at the same time
 LINGER = 10.0  # seconds; less than any server's patience
@@ -57,7 +55,7 @@ class Ways:
     async def _dial_link(self, address: str) -> Stream:
         if self.links is None:
             raise RookeryError(Cause.UNAVAILABLE, "this node is in no cluster")
-        return await lmtp_stream(self.links, address)
+        return await mail_stream(self.links, peer(address), "lmtp")
 
     async def _dial_sibling(self, host: Elsewhere) -> Stream:
         """A backend of this pool on another machine. One of the former release tells no cluster port: it is taken to
@@ -70,11 +68,6 @@ class Ways:
         return await self._dial_link(
             told or at_port(peer(host.address).address, listen.cluster + listen.port_offset)
         )  # fmt: skip
-
-
-async def lmtp_stream(links: Links, address: str) -> Stream:
-    """To the backend whose cluster port is there. Raises RookeryError."""
-    return await (await link_to(links, peer(address), Role.BACKEND)).open(Preface("lmtp"))
 
 
 async def _dial(address: str) -> Stream:

@@ -36,7 +36,7 @@ from rookery.distribution.service.questions import Questions
 from tests.auth.conftest import Site
 from tests.wire.sasl.scram_client import ScramClient
 
-B1 = Host("b1", "192.0.2.21:8143")
+B1, B2 = Host("b1", "192.0.2.21:8143"), Host("b2", "192.0.2.22:8143")
 
 
 def node(name: str, *roles: Role) -> Member:
@@ -60,7 +60,14 @@ class World:
     def serve(self) -> None:
         site = self._site
         self.service = DirectoryService(
-            site.directory, site.authenticator, self.bring, self.passing, node="d1", clock=site.clock, sleep=self.sleep
+            site.directory,
+            site.authenticator,
+            self.bring,
+            self.passing,
+            self.where,
+            node="d1",
+            clock=site.clock,
+            sleep=self.sleep,
         )
         self.questions = Questions()
         self.service.take(self.questions)
@@ -69,6 +76,9 @@ class World:
         self.clock.advance(seconds)
         if self.clock.monotonic() >= self.back:
             self.away = False
+
+    async def where(self, account: AccountRecord, tried: str) -> Host:
+        return B2 if tried == B1.backend else B1
 
     async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
         if self.away:
@@ -268,6 +278,20 @@ async def test_who_may_ask_what(world: World) -> None:
     for question in (Recipient("alice@d.test"), Expect(b"a" * 16, "imap", "f1", "s")):
         assert b"denied" in await world.questions.answer(stranger, encode(question))
     assert b"denied" in await world.questions.answer(F1, encode(Expect(b"a" * 16, "imap", "f1", "s")))
+
+
+async def test_where_deliveries_for_a_mailbox_go(world: World, site: Site) -> None:
+    known = world.addresses_seen_by(MX)
+    assert (await known.recipient("alice@d.test")).host is None  # not asked for
+    for address in ("alice@d.test", "ALICE+detail@d.test"):
+        assert (await known.recipient(address, host=True)).host == B1
+    assert (await known.recipient("alice@d.test", host=True, tried="b1")).host == B2
+    assert (await known.recipient("alice@d.test", host=True)).host == B2  # learned
+    await site.admin.add_group("staff@d.test", ["alice@d.test", "bob@d.test"])
+    staff = await known.recipient("staff@d.test", host=True)
+    assert (staff.exists, staff.host) == (True, None)
+    nobody = await known.recipient("nobody@d.test", host=True)
+    assert (nobody.exists, nobody.local, nobody.host) == (False, True, None)
 
 
 async def test_a_node_that_asks_without_end_is_slowed_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,19 @@
 """The directory and the hosts as a frontend reaches them: over the cluster port."""
 
+import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from rookery.access.frontend.way import Opening, Unreached
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.base.members import Role
 from rookery.base.meters import counter
-from rookery.distribution.service.calls import Granted
+from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
+from rookery.distribution.delivery.outcome import Job
+from rookery.distribution.service.calls import Granted, Host
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import Links
 from rookery.net.cluster.stream import LinkStream
@@ -104,6 +109,11 @@ class LinkedDirectory:
         return await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
 
 
+async def mail_stream(links: Links, address: Peer, protocol: str) -> LinkStream:
+    """For many messages, to the backend whose cluster port is there. Raises RookeryError."""
+    return await (await link_to(links, address, Role.BACKEND)).open(Preface(protocol))
+
+
 class LinkedMail:
     """Nodes with a queue, which take mail that comes in here; one after the other, in an order of chance."""
 
@@ -113,6 +123,16 @@ class LinkedMail:
         self._links = links
         self._addresses = addresses
         self._dice = dice
+
+    async def dial(self) -> Stream:
+        """A stream to one of them, by which mail is handed in. Raises RookeryError."""
+        failure = RookeryError(Cause.UNAVAILABLE, "no node that takes mail is named")
+        for address in self._dice.sample(self._addresses, len(self._addresses)):
+            try:
+                return await mail_stream(self._links, address, "smtp")
+            except RookeryError as error:
+                failure = error
+        raise failure
 
     async def open(self, opening: Opening, octets: bytes) -> tuple[Stream, bytes]:
         """A stream to one of them, which has got `octets` of the client, and what it said first.
@@ -130,6 +150,33 @@ class LinkedMail:
                 log.info("not-taken", session=opening.session, address=address.address, what=error.what)
                 failure = error
         raise failure
+
+
+class LinkedDeliveries:
+    """Implements fan.Deliveries: streams to each host are kept for a while, and used for many messages."""
+
+    __slots__ = ("_inward", "_links", "_settings", "_to")
+
+    def __init__(self, links: Links, inward: LinkedMail, settings: LocalSettings) -> None:
+        self._links = links
+        self._settings = settings
+        self._inward = LocalDelivery(inward.dial, replace(settings, lmtp=False))
+        self._to: dict[str, LocalDelivery] = {}
+
+    def submit(self, host: Host | None, job: Job) -> None:
+        if host is None:
+            self._inward.submit(job)
+            return
+        delivery = self._to.get(host.address)
+        if delivery is None:
+            delivery = self._to[host.address] = LocalDelivery(partial(self._dial, host.address), self._settings)
+        delivery.submit(job)
+
+    async def _dial(self, address: str) -> Stream:
+        return await mail_stream(self._links, peer(address), "lmtp")
+
+    async def close(self) -> None:
+        await asyncio.gather(self._inward.close(), *(delivery.close() for delivery in self._to.values()))
 
 
 class LinkedHosts:

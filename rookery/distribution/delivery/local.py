@@ -27,12 +27,14 @@ TRANSACTIONS = 10_000  # of one stream, then a new one
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
     """`streams`: messages that are delivered at the same time. `linger`: seconds that a stream is kept without any;
-    None: for ever."""
+    None: for ever. `lmtp` False: the other end is a queue, and speaks SMTP.
+    """
 
     hostname: str
     streams: int = 64
     patience: Patience = PATIENCE
     linger: float | None = None
+    lmtp: bool = True
 
 
 class LocalDelivery:
@@ -108,7 +110,8 @@ class LocalDelivery:
     async def _connect(self, job: Job) -> ClientSession | None:
         """None when the job has had its outcome already."""
         try:
-            session = ClientSession(await self._dial(), self._settings.hostname, self._settings.patience, lmtp=True)
+            settings = self._settings
+            session = ClientSession(await self._dial(), settings.hostname, settings.patience, lmtp=settings.lmtp)
             await session.open()
         except SessionRefused as refused:
             job.all(_temporary(outcome(refused.reply, "")))

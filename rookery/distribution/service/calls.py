@@ -67,9 +67,13 @@ class Again(msgspec.Struct, frozen=True, array_like=True, tag="again"):
 
 
 class Recipient(msgspec.Struct, frozen=True, array_like=True, tag="recipient"):
-    """Does this address take mail here?"""
+    """Does this address take mail here? `host`: and which backend takes deliveries for it? `tried`: another one than
+    that, which has refused them.
+    """
 
     address: Text
+    host: bool = False
+    tried: Name = ""
 
 
 class Expect(msgspec.Struct, frozen=True, array_like=True, tag="expect"):
@@ -129,11 +133,14 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
 
 
 class Verdict(msgspec.Struct, frozen=True, array_like=True, tag="verdict"):
-    """To a Recipient. local: the domain is one of ours. lifetime: seconds for which it may be remembered."""
+    """To a Recipient. local: the domain is one of ours. lifetime: seconds for which it may be remembered. host: None,
+    asked or not, when the address does not stand for one mailbox.
+    """
 
     exists: bool
     local: bool
     lifetime: float
+    host: Host | None = None
 
 
 class Expected(msgspec.Struct, frozen=True, array_like=True, tag="expected"):

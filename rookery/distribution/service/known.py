@@ -4,6 +4,7 @@ every directory node is away, and how old that makes them.
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from rookery.base.clock import Clock
 from rookery.base.errors import RookeryError
@@ -16,16 +17,27 @@ STALE = 7 * 86_400.0  # seconds after which an answer is no longer used, whoever
 Call = Callable[[bytes], Awaitable[bytes]]
 
 
-class _Held:
-    __slots__ = ("at", "verdict")
+class Addresses(Protocol):
+    """What listeners for mail ask of a directory that is elsewhere; raises RookeryError, UNAVAILABLE above all."""
 
-    def __init__(self, verdict: Verdict, at: float) -> None:
+    async def recipient(self, address: str, *, host: bool = False, tried: str = "") -> Verdict:
+        """`host`: with where deliveries go; `tried`: a backend that has refused them."""
+        ...
+
+
+class _Held:
+    """`host`: it was asked for too."""
+
+    __slots__ = ("at", "host", "verdict")
+
+    def __init__(self, verdict: Verdict, at: float, host: bool) -> None:
         self.verdict = verdict
         self.at = at
+        self.host = host
 
 
 class KnownDirectory:
-    """`call` asks some directory node; it raises RookeryError(UNAVAILABLE) when none answers."""
+    """Implements Addresses. `call` asks some directory node; it raises RookeryError(UNAVAILABLE) when none answers."""
 
     def __init__(self, call: Call, clock: Clock, *, kept: int = KEPT, absent: int = ABSENT_KEPT) -> None:
         self._call = call
@@ -55,18 +67,23 @@ class KnownDirectory:
         self._away_since = None
         return data
 
-    async def recipient(self, address: str) -> Verdict:
-        now = self._clock.monotonic()
+    def remembered(self, address: str) -> Verdict | None:
+        """What need not be asked."""
         held = self._held(address)
-        if held is not None and now - held.at < held.verdict.lifetime:
+        return held.verdict if held is not None and held.at + held.verdict.lifetime > self._clock.monotonic() else None
+
+    async def recipient(self, address: str, *, host: bool = False, tried: str = "") -> Verdict:
+        held = self._held(address)
+        now = self._clock.monotonic()
+        if held is not None and not tried and (held.host or not host) and now - held.at < held.verdict.lifetime:
             return held.verdict
         try:
-            verdict = decode_answer(await self._ask(Recipient(address)), Verdict)
+            verdict = decode_answer(await self._ask(Recipient(address, host, tried)), Verdict)
         except RookeryError as error:
             if held is None or not error.cause.temporary or now - held.at >= STALE:
                 raise
             return held.verdict
-        self._hold(address, verdict)
+        self._hold(address, verdict, host)
         return verdict
 
     def _held(self, address: str) -> _Held | None:
@@ -77,11 +94,11 @@ class KnownDirectory:
                 return found
         return None
 
-    def _hold(self, address: str, verdict: Verdict) -> None:
+    def _hold(self, address: str, verdict: Verdict, host: bool) -> None:
         for known in self._verdicts:
             known.pop(address, None)
         known = self._verdicts[verdict.exists]
-        known[address] = _Held(verdict, self._clock.monotonic())
+        known[address] = _Held(verdict, self._clock.monotonic(), host)
         if len(known) > self._most[verdict.exists]:
             known.popitem(last=False)
 

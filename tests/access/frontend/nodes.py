@@ -97,8 +97,8 @@ class Hosting(Machine):
         self.handoff = HostHandoff(self.handles, LinkedHosts(self.links), world.directory, self, enter, self._reached)
         self.finder = Finder(self._expect, world.clock)
         self.directory = DirectoryService(
-            world.directory, world.services.authenticator, self.bring, self.handoff.passing, node=name,
-            clock=world.clock, sleep=cluster.sleep,
+            world.directory, world.services.authenticator, self.bring, self.handoff.passing, self.where,
+            node=name, clock=world.clock, sleep=cluster.sleep,
         )  # fmt: skip
         self.directory.take(self.questions)
         if role is Role.BACKEND:
@@ -125,6 +125,9 @@ class Hosting(Machine):
 
     async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
         return await self.finder.find(expect, [backend.host for backend in self.cluster.backends.values()])
+
+    async def where(self, account: AccountRecord, tried: str) -> Host:
+        return self.host
 
     async def _expect(self, host: Host, expect: Expect) -> Expected | Moved:
         if host.backend == self.name:

@@ -38,7 +38,13 @@ class Cluster:
         self.away = False
         self.sessions: list[asyncio.Task[None]] = []
         self.service = DirectoryService(
-            world.directory, world.services.authenticator, self.bring, self.passing, node="d1", clock=world.clock
+            world.directory,
+            world.services.authenticator,
+            self.bring,
+            self.passing,
+            self.where,
+            node="d1",
+            clock=world.clock,
         )
         self.questions = Questions()
         self.service.take(self.questions)
@@ -51,6 +57,9 @@ class Cluster:
 
     def passing(self, comes: Expect, beyond: Granted) -> bytes:
         raise AssertionError("every host is reached")
+
+    async def where(self, account: AccountRecord, tried: str) -> Host:
+        return B1
 
     async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
         return B1, self.handles.expect(account.account, expect.protocol, expect.frontend, expect.session)
