@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from rookery.access.frontend.way import Bring
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
@@ -55,7 +56,6 @@ log = logger("directory")
 
 
 Relay = Callable[[Expect, Granted], bytes]
-Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
 Where = Callable[[AccountRecord, str], Awaitable[Host]]
 
 
@@ -169,21 +169,24 @@ class DirectoryService:
         number = self._kept(caller, exchange, AGAIN_TIME)
         comes = Expect(account.account, client.protocol, caller.name, client.session)
         expect = msgspec.structs.replace(comes, frontend=self._node) if relay else comes
-        until = self._clock.monotonic() + FINDING
-        while True:
-            try:
-                host, handle = await self._bring(account, expect)
-                break
-            except RookeryError as error:  # a host that has just died is found dead within a second
-                if error.cause not in (Cause.UNAVAILABLE, Cause.MOVED) or self._clock.monotonic() >= until:
-                    raise
-            await self._sleep(PAUSE)
+        host, handle = await self.bring(account, expect)
         granted = Granted(number, account.account, account.address, host, handle)
         if not relay:
             return granted
         log.info("passing-on", node=caller.name, session=client.session, backend=host.backend)
         here = Host(host.backend, "")
         return msgspec.structs.replace(granted, host=here, handle=self._relay(comes, granted))
+
+    async def bring(self, account: AccountRecord, expect: Expect) -> tuple[Host, bytes]:
+        """A host that has just died is found dead within a second."""
+        until = self._clock.monotonic() + FINDING
+        while True:
+            try:
+                return await self._bring(account, expect)
+            except RookeryError as error:
+                if error.cause not in (Cause.UNAVAILABLE, Cause.MOVED) or self._clock.monotonic() >= until:
+                    raise
+            await self._sleep(PAUSE)
 
     def _kept(self, caller: Member, exchange: _Exchange, seconds: float) -> bytes:
         """Under a number of its own, which only this node may name."""

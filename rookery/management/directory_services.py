@@ -82,6 +82,7 @@ class DirectoryServices:
             node=membership.member.name,
             clock=parts.clock,
         )
+        self.bring = self._directory.bring
         self._finder = Finder(self.expect, parts.clock)
         authority = Role.AUTHORITY in membership.member.roles
         self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from rookery.access.frontend.linked import LinkedHosts
+from rookery.access.frontend.way import HandOver
 from rookery.access.handoff import Enter, HostHandoff
 from rookery.access.streams import MailStreams
 from rookery.base.errors import Cause, RookeryError
@@ -43,6 +44,7 @@ class HostingServices:
         )
         self._directory = DirectoryServices(parts, membership, self._bring, self.handoff, self._where)
         self._here = self._directory.here
+        services.join(HandOver(LinkedHosts(membership.links), self._directory.bring, membership.member.name))
         self._finder = Finder(self._expect, parts.clock)
         self._mail = MailStreams({"smtp": services.enter_mx, "lmtp": self._enter_lmtp})
         self._services = services

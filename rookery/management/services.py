@@ -4,6 +4,7 @@ import ssl
 from dataclasses import replace
 from functools import partial
 
+from rookery.access.frontend.way import HandOver
 from rookery.access.fullness import Fullness
 from rookery.access.imap.serve import enter_imap, serve_imap
 from rookery.access.imap.serve import services as imap_services
@@ -31,6 +32,7 @@ class Services:
         self._parts = parts
         self._tls = tls
         self._serve: dict[str, Serve] = {}
+        self._hand_over: HandOver | None = None
         self.reload(parts.config)
 
     def reload(self, config: Config) -> None:
@@ -46,6 +48,7 @@ class Services:
             tls=tls,
             hosts=parts.hosts,
             underway=parts.underway,
+            hand_over=self._hand_over,
         )
         full = Fullness(parts.directory, parts.store, parts.hosts)
         mail = partial(
@@ -90,6 +93,11 @@ class Services:
             "imap": partial(serve_imap, shared=imap),
             "imaps": partial(serve_imap, shared=imap),
         }
+
+    def join(self, hand_over: HandOver) -> None:
+        """From now on sessions are brought to where their accounts are."""
+        self._hand_over = hand_over
+        self.reload(self._parts.config)
 
     async def serve(self, name: str, stream: Stream) -> None:
         await self._serve[name](stream)

@@ -91,6 +91,11 @@ def test_accounts_are_found_wherever_they_are_and_again_when_their_host_is_kille
         pool.direct(host, user).logout()
     hosts = {user: pool.host(user) for user in USERS}
     assert set(hosts.values()) == set(BACKENDS)
+    for host in BACKENDS.values():  # whichever is asked, the host is found, without a frontend too
+        client = pool.direct(host, USERS[0])
+        assert client.select("INBOX")[0] == "OK"
+        client.logout()
+    assert pool.host(USERS[0]) == hosts[USERS[0]]
     sessions = {user: pool.login(user) for user in USERS}
     for user, client in sessions.items():
         assert client.append("INBOX", "", "", f"Subject: of {user}\r\n\r\n".encode())[0] == "OK"  # type: ignore[arg-type]

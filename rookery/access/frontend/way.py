@@ -6,13 +6,16 @@ from typing import Protocol
 import msgspec
 
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.log import Logger
-from rookery.distribution.service.calls import Granted
+from rookery.base.log import Logger, logger
+from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.service.calls import Expect, Granted, Host
 from rookery.net.stream import Stream
 
 ATTEMPTS = 4  # hosts asked for one login
 # What another host, or the same one by a new handle, may do better.
 _ELSEWHERE = frozenset({Cause.MOVED, Cause.UNAVAILABLE, Cause.DENIED, Cause.BUSY, Cause.NOT_FOUND})
+
+log = logger("handoff")
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -71,3 +74,33 @@ async def handed_over(way: Way, again: Again, granted: Granted, opening: Opening
         if granted.host.address in unreached:
             granted = await again(granted, True)
     raise AssertionError
+
+
+# The host of an account, which expects somebody now, and its handle. Raises RookeryError.
+Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
+
+
+class HandOver:
+    """For clients that have logged in at a backend that is not the host of their account: that one goes on with the
+    session, as behind a frontend. `node`: our name, as its certificate says it.
+    """
+
+    def __init__(self, way: Way, bring: Bring, node: str) -> None:
+        self._way = way
+        self._bring = bring
+        self._node = node
+
+    async def __call__(self, opening: Opening, record: AccountRecord) -> tuple[Stream, bytes]:
+        """A stream to the host, which has taken the session over, and what it said first. Raises RookeryError."""
+        expect = Expect(record.account, opening.protocol, self._node, opening.session)
+
+        async def found(before: Granted | None, relay: bool) -> Granted:
+            if relay:
+                raise RookeryError(Cause.UNAVAILABLE, "the host cannot be reached from here")
+            host, handle = await self._bring(record, expect)
+            return Granted(b"", record.account, record.address, host, handle)
+
+        granted = await found(None, False)
+        host, first = await handed_over(self._way, found, granted, opening, log)
+        log.info("handed-over", session=opening.session, account=record.address, backend=granted.host.backend)
+        return host, first

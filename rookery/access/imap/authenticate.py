@@ -1,11 +1,12 @@
 """STARTTLS, LOGIN and AUTHENTICATE (RFC 9051 sections 6.2.1 to 6.2.3)."""
 
 from rookery.access import login as access_login
+from rookery.access.frontend.way import Opening
 from rookery.access.imap import answers
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.session import Referral, Session, log
 from rookery.access.login import Accepted, Rejected, SaslSession, SaslStep
-from rookery.base.errors import RookeryError
+from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.directory.values import AccountRecord
 from rookery.wire.imap import responses
 from rookery.wire.imap.commands import Authenticate, Login, StartTls
@@ -48,16 +49,32 @@ def decoded(data: bytes) -> str:
 
 
 async def _welcome(session: Session, record: AccountRecord) -> bytes:
+    """Raises Referral, which `elsewhere` answers."""
     try:
         await session.log_in(record)
-    except Referral as referral:
-        host = referral.host
-        log.info("referred", session=session.id, account=record.address, backend=host.backend, pool=host.pool)
-        return answers.referral(referral.address, host.address)
     except RookeryError as error:
         log.refused("not-opened", error.refusal, session=session.id, account=record.address)
         return answers.no_open(error.cause)
     return b"OK [%b] Logged in" % responses.capability(capabilities(session))
+
+
+async def elsewhere(session: Session, tag: bytes, referral: Referral) -> bytes | None:
+    """The account's host goes on, and answers the login; where nodes do not bring sessions to each other, the client is
+    told where it is."""
+    record, host = referral.record, referral.host
+    hand_over = session.services.hand_over
+    if hand_over is None:
+        log.info("referred", session=session.id, account=record.address, backend=host.backend, pool=host.pool)
+        return answers.referral(record.address, host.address)
+    try:
+        session.host, first = await hand_over(Opening(PROTOCOL, session.stream, session.id, tag), record)
+    except RookeryError as error:
+        log.refused("not-opened", error.refusal, session=session.id, account=record.address)
+        return answers.no_open(Cause.TOO_MANY if error.cause is Cause.TOO_MANY else Cause.UNAVAILABLE)
+    session.stream.authenticated()
+    session.send(first)
+    session.engine.hand_over()
+    return None
 
 
 async def authenticate(session: Session, command: Authenticate) -> bytes | None:

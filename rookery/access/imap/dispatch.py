@@ -14,7 +14,7 @@ from rookery.access.imap import (
     searching,
     selecting,
 )
-from rookery.access.imap.session import Session, log
+from rookery.access.imap.session import Referral, Session, log
 from rookery.access.imap.targets import OutOfRange
 from rookery.base.errors import RookeryError
 from rookery.wire.imap import commands as c
@@ -115,6 +115,8 @@ async def _run(session: Session, request: Request) -> None:
             line = await _WAITING[type(command)](session, command)
     except RookeryError as error:
         line = _refused(session, command, error)
+    except Referral as referral:
+        line = await authenticate.elsewhere(session, request.tag, referral)
     except OutOfRange:
         line = b"BAD No message has that number"
     except changing.TryCreate:
@@ -131,7 +133,10 @@ def _may_expunge(command: c.Command) -> bool:
 
 
 async def _proceed(session: Session, event: SaslResponse) -> None:
-    line = await authenticate.proceed(session, event)
+    try:
+        line = await authenticate.proceed(session, event)
+    except Referral as referral:
+        line = await authenticate.elsewhere(session, event.tag, referral)
     if line is not None:
         session.complete(event.tag, line, expunge=True)
 

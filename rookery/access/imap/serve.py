@@ -3,6 +3,8 @@
 import ssl
 from functools import partial
 
+from rookery.access.frontend.relay import relay
+from rookery.access.frontend.way import HandOver
 from rookery.access.imap.capabilities import capabilities
 from rookery.access.imap.dispatch import handle
 from rookery.access.imap.recent import RecentMarks
@@ -37,13 +39,26 @@ def services(
     tls: ssl.SSLContext | None = None,
     hosts: Hosts = EVERYTHING_HERE,
     underway: UnderWay | None = None,
+    hand_over: HandOver | None = None,
 ) -> Services:
     """What all connections share; make one for the process. `tls`: offer STARTTLS with it."""
-    return Services(store, authenticator, settings, clock, tls, RecentMarks(), hosts, underway or UnderWay())
+    return Services(
+        store, authenticator, settings, clock, tls, RecentMarks(), hosts, underway or UnderWay(), hand_over
+    )  # fmt: skip
 
 
 async def serve_imap(stream: Stream, shared: Services) -> None:
     """Serve until the client or we have had enough; the stream is closed then."""
+    try:
+        host = await _serve(stream, shared)
+        if host is not None:
+            await relay(stream, host)
+    finally:
+        stream.close()
+
+
+async def _serve(stream: Stream, shared: Services) -> Stream | None:
+    """The other backend that has taken the session over; None: it is over."""
     engine = Engine()
     session = Session(shared, stream, engine, short_id())
     settings = shared.settings
@@ -52,6 +67,7 @@ async def serve_imap(stream: Stream, shared: Services) -> None:
     log.debug("connected", session=session.id, peer=stream.peer.address, tls=stream.tls is not None)
     engine.send(responses.ok(b"*", "Rookery ready", responses.capability(capabilities(session))))
     await _converse(session)
+    return session.host
 
 
 async def entered(stream: Stream, shared: Services, record: AccountRecord, session_id: str) -> Session:
@@ -70,7 +86,10 @@ async def entered(stream: Stream, shared: Services, record: AccountRecord, sessi
 async def serve_entered(session: Session, tag: bytes) -> None:
     """Answer the login, whose tag it was, and serve as `serve_imap`."""
     session.send(responses.ok(tag, "Logged in", responses.capability(capabilities(session))))
-    await _converse(session)
+    try:
+        await _converse(session)
+    finally:
+        session.stream.close()
 
 
 async def enter_imap(stream: Stream, record: AccountRecord, session_id: str, tag: bytes, *, shared: Services) -> None:
@@ -93,14 +112,15 @@ async def _converse(session: Session) -> None:
         _say_lost(session, stream)
     else:
         words = GOODBYES.get(ending)
-        if session.lost:
+        if session.host is not None:
+            session.host.write(engine.leftover())
+        elif session.lost:
             _say_lost(session, stream)
         elif words is not None:
             stream.write(responses.bye(words))
         log.debug("ended", session=session.id, account=session.user, ending=ending.value)
     finally:
         session.close()
-        stream.close()
 
 
 def _say_lost(session: Session, stream: Stream) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from rookery.access.frontend.way import HandOver
 from rookery.access.imap.recent import RecentMarks
 from rookery.access.imap.selected import Selected
 from rookery.access.imap.settings import ImapSettings
@@ -49,15 +50,15 @@ class Hosts(Protocol):
 class Referral(Exception):
     """Another backend hosts the account of who is logging in."""
 
-    def __init__(self, address: str, host: Elsewhere) -> None:
+    def __init__(self, record: AccountRecord, host: Elsewhere) -> None:
         super().__init__(host.backend)
-        self.address = address
+        self.record = record
         self.host = host
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What all sessions of a listener share."""
+    """What all sessions of a listener share. `hand_over`: where nodes bring sessions to each other."""
 
     store: Store
     authenticator: Authenticator
@@ -67,6 +68,7 @@ class Services:
     recents: RecentMarks
     hosts: Hosts
     underway: UnderWay
+    hand_over: HandOver | None = None
 
 
 class Gone(Exception):
@@ -104,7 +106,10 @@ class Appending:
 
 
 class Session:
-    """`rev2`, `condstore`, `utf8_accept`: enabled by the client. `appending`: the message of an APPEND under way."""
+    """`rev2`, `condstore`, `utf8_accept`: enabled by the client. `appending`: the message of an APPEND under way.
+
+    `host`: the stream to the backend that goes on with the session, once one does.
+    """
 
     __slots__ = (
         "_account",
@@ -114,6 +119,7 @@ class Session:
         "appending",
         "condstore",
         "engine",
+        "host",
         "id",
         "rev2",
         "sasl",
@@ -136,6 +142,7 @@ class Session:
         self.utf8_accept = False
         self.sasl: SaslSession | None = None
         self.appending: Appending | None = None
+        self.host: Stream | None = None
         self.selected: Selected | None = None
         self.unwatch: Callable[[], None] | None = None
         self._account: OpenAccount | None = None
@@ -218,7 +225,7 @@ class Session:
         """
         host = await self.services.hosts.locate(record.account)
         if isinstance(host, Elsewhere):
-            raise Referral(record.address, host)
+            raise Referral(record, host)
         account = await self.services.store.open_account(record.account)
         if account.holders > self.services.settings.sessions:
             account.release()

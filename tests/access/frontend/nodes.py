@@ -12,8 +12,9 @@ from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.imap import serve_imap_front
 from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts, link_to, peer
 from rookery.access.frontend.login import Front, FrontSettings
+from rookery.access.frontend.way import HandOver
 from rookery.access.handoff import Enter, HostHandoff
-from rookery.access.imap.serve import enter_imap
+from rookery.access.imap.serve import enter_imap, serve_imap
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.members import Member, Role
@@ -90,7 +91,6 @@ class Hosting(Machine):
     def __init__(self, cluster: "Cluster", name: str, role: Role) -> None:
         super().__init__(cluster, name, role)
         world = cluster.world
-        self.imap = dataclasses.replace(world.services, hosts=self)
         enter: dict[str, Enter] = {}
         if role is Role.BACKEND:
             enter["imap"] = self._enter
@@ -100,10 +100,18 @@ class Hosting(Machine):
             world.directory, world.services.authenticator, self.bring, self.handoff.passing, self.where,
             node=name, clock=world.clock, sleep=cluster.sleep,
         )  # fmt: skip
+        self.imap = dataclasses.replace(
+            world.services, hosts=self, hand_over=HandOver(LinkedHosts(self.links), self.directory.bring, name)
+        )
         self.directory.take(self.questions)
         if role is Role.BACKEND:
             self.questions.take(Expect, self.handoff.expect, "expect")
         self.listen(Service(opened=self.handoff.opened, called=self.questions.called))
+
+    def connect(self) -> Client:
+        """As a client that knows nothing of frontends."""
+        near, far = memory_pipe(client=HERE, server=Peer("127.0.0.1", 143))
+        return Client(near, asyncio.create_task(serve_imap(far, self.imap)))
 
     @property
     def host(self) -> Host:

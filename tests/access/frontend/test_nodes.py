@@ -15,7 +15,7 @@ from rookery.distribution.service.calls import Client as Caller
 from rookery.net.cluster.link import Link
 from rookery.wire.cluster.values import HOPS_MOST, Preface
 from tests.access.frontend.nodes import Cluster, Frontend, Hosting, peer
-from tests.access.imap.support import DOMAIN, PASSWORD, make_world
+from tests.access.imap.support import DOMAIN, PASSWORD, Client, make_world
 from tests.net.cluster.certificates import Authority
 from tests.wire.sasl.scram_client import ScramClient
 
@@ -83,6 +83,54 @@ async def test_when_its_node_has_died_the_client_tries_again(nodes: Nodes) -> No
     await nodes.d1.die()
     client.send(base64.b64encode(scram.final(challenge)) + b"\r\n")
     assert (await client.line()).startswith(b"a NO [UNAVAILABLE]")
+    await client.ok(f'LOGIN {ALICE} "{PASSWORD}"')
+
+
+# --- nodes that are all alike ----------------------------------------------------------------------------------------
+
+
+async def _client(node: Hosting) -> Client:
+    client = node.connect()
+    await client.line()
+    return client
+
+
+async def test_who_gets_a_login_takes_an_account_that_nobody_hosts(nodes: Nodes) -> None:
+    for node, name in ((nodes.b1, "alice"), (nodes.b2, "bob")):
+        await (await _client(node)).ok(f'LOGIN {name}@{DOMAIN} "{PASSWORD}"')
+        assert nodes.host(name) is node
+    assert nodes.cluster.entered == []
+
+
+async def test_a_login_elsewhere_is_brought_to_the_host_and_nobody_notices(nodes: Nodes) -> None:
+    await (await _client(nodes.b1)).ok(f'LOGIN {ALICE} "{PASSWORD}"')
+    client = await _client(nodes.b2)
+    client.send(f'a LOGIN {ALICE} "{PASSWORD}"\r\nb SELECT INBOX\r\nc NO'.encode())
+    assert (await client.until(b"a"))[-1].startswith(b"OK [CAPABILITY")
+    assert (await client.until(b"b"))[-1].startswith(b"OK [READ-WRITE]")
+    client.send(b"OP\r\n")
+    assert (await client.until(b"c"))[-1].startswith(b"OK")
+    assert nodes.cluster.entered == [("b1", ALICE)]
+    scram = ScramClient(ALICE, PASSWORD)
+    client = await _client(nodes.b2)
+    client.send(b"a AUTHENTICATE SCRAM-SHA-256 " + base64.b64encode(scram.first()) + b"\r\n")
+    challenge = base64.b64decode((await client.line())[2:])
+    client.send(base64.b64encode(scram.final(challenge)) + b"\r\n")
+    await client.line()
+    client.send(b"\r\n")
+    assert (await client.line()).startswith(b"a OK")
+    await client.ok("NOOP")
+    assert len(nodes.cluster.entered) == 2
+    await client.ok("LOGOUT")
+    assert await client.stream.read() == b""
+
+
+async def test_a_host_that_cannot_be_reached_is_no_reason_for_a_wrong_answer(nodes: Nodes) -> None:
+    await (await _client(nodes.b1)).ok(f'LOGIN {ALICE} "{PASSWORD}"')
+    nodes.b2.cut_off(nodes.b1)
+    client = await _client(nodes.b2)
+    assert (await client.command(f'LOGIN {ALICE} "{PASSWORD}"'))[-1].startswith(b"NO [UNAVAILABLE]")
+    nodes.b2.links.cut.clear()
     await client.ok(f'LOGIN {ALICE} "{PASSWORD}"')
 
 
