@@ -12,8 +12,6 @@ from rookery.access.handoff import Handoff
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Member, Role
-from rookery.distribution.auth.abuse import Budgets
-from rookery.distribution.cluster import messages
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
 from rookery.distribution.directory.members import Members
@@ -29,7 +27,6 @@ from rookery.distribution.service.calls import (
     Host,
     Moved,
     Renew,
-    Renewed,
     RevokedNodes,
     decode_answer,
     encode,
@@ -37,10 +34,10 @@ from rookery.distribution.service.calls import (
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.questions import Questions
-from rookery.management.desk import Desk
+from rookery.management.authority_duty import AuthorityDuty
 from rookery.management.directory_parts import DirectoryParts
 from rookery.management.keeping import at_port
-from rookery.management.membership import Membership, files
+from rookery.management.membership import Membership, files, told
 from rookery.management.metrics import Gauge
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
@@ -48,8 +45,6 @@ from rookery.net.cluster.node import Service
 from rookery.net.stream import Stream
 
 ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
-RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; seconds for one more
-RENEWING_NODES = 10_000
 
 Bring = Callable[[AccountRecord, Expect], Awaitable[tuple[Host, bytes]]]
 Where = Callable[[AccountRecord, str], Awaitable[Host]]
@@ -85,46 +80,40 @@ class DirectoryServices:
         self.bring = self._directory.bring
         self._finder = Finder(self.expect, parts.clock)
         authority = Role.AUTHORITY in membership.member.roles
-        self._registrar = Registrar(parts.directory, files(parts.site)) if authority else None
-        self._renewals: Budgets[str] = Budgets(parts.clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
         config = parts.config
+        registrar = Registrar(parts.directory, files(parts.site))
+        self._duty = AuthorityDuty(registrar, membership, config, parts.clock) if authority else None
         self.here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
-        self._desk: Desk | None = None
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = Questions()
         self._directory.take(self.questions)
         self.questions.take(AskRevoked, self._revoked)
         self.questions.take(AskDirectories, self._directories)
-        self.questions.take(Renew, self._renew)
+        if self._duty is not None:
+            self.questions.take(Renew, self._duty.renew)
 
     async def start(self, addresses: Sequence[str], service: Service | None = None) -> None:
         """Take links, and watch over members; where the authority is, take new nodes; keep the certificate young.
 
         `service`: what it serves beside questions. Raises RookeryError(UNAVAILABLE).
         """
-        await self._membership.take(await self._members.revoked())
+        await self._membership.take((await self._members.standing()).revoked)
         self._membership.listen(addresses, service or Service(opened=self.handoff.opened, called=self.questions.called))
         self._membership.say(self._say_present)
-        self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.revoked))
+        self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.standing))
         config = self._parts.config
         backends = [name for name, _ in config.store.backends]
         if backends and backends[0] != self._parts.backend:
             self._membership.take_up()
             return
-        if self._registrar is None:
-            self._membership.renew(self._renewed_there)
-            return
-        self._membership.renew(self._renewed_here)
-        self._desk = Desk(self._membership.contexts.desk, config.cluster.allow, self._registrar.answer)
-        try:
-            self._desk.start(addresses, config.listen.join + config.listen.port_offset)
-        except OSError as error:
-            raise RookeryError(Cause.UNAVAILABLE, f"listen.join: {error.strerror or error}") from error
+        self._membership.renew(self._renewed)
+        if self._duty is not None:
+            self._duty.start(addresses)
 
     async def close(self) -> None:
         self._unwatch()
-        if self._desk is not None:
-            await self._desk.close()
+        if self._duty is not None:
+            await self._duty.close()
 
     async def serve(self, name: str, stream: Stream) -> None:
         """A node with no more than this opens no listeners for clients."""
@@ -140,11 +129,13 @@ class DirectoryServices:
 
     # --- this node ---
 
-    async def _renewed_here(self, request: bytes) -> Issued:
-        assert self._registrar is not None
-        return await self._registrar.renew(self._membership.member, request)
-
-    async def _renewed_there(self, request: bytes) -> Issued:
+    async def _renewed(self, request: bytes) -> Issued:
+        if self._duty is not None:
+            try:
+                return await self._duty.renew_here(request)
+            except RookeryError as error:
+                if error.cause is not Cause.UNSUPPORTED:  # the key may be on another node that has the role
+                    raise
         said = await self._where(Role.AUTHORITY)
         named = [str(one) for one in self._parts.config.cluster.directory if one is not None]
         return await self._membership.renewed(request, [*said, *named])
@@ -158,10 +149,7 @@ class DirectoryServices:
 
     async def _revoked(self, caller: Member, question: AskRevoked) -> RevokedNodes:
         self._directory.charge(caller)
-        found = await self._members.revoked()
-        if found.number == question.known:
-            return RevokedNodes(found.number)
-        return RevokedNodes(found.number, sorted(found.names), sorted(found.serials))
+        return told(await self._members.standing(), question.known)
 
     async def _directories(self, caller: Member, question: AskDirectories) -> Directories:
         self._directory.charge(caller)
@@ -171,14 +159,6 @@ class DirectoryServices:
         """The cluster ports of members with that role, as they have said."""
         having = {one.name for one in await self._members.members() if role in one.roles}
         return [one.address for one in await self._members.presences() if one.name in having]
-
-    async def _renew(self, caller: Member, question: Renew) -> Renewed:
-        if self._registrar is None:
-            raise RookeryError(Cause.UNAVAILABLE, "the cluster's authority is on another node")
-        if not self._renewals.room(caller.name):
-            raise RookeryError(Cause.TOO_MANY, "this node was given many certificates lately")
-        self._renewals.charge(caller.name)
-        return Renewed(messages.encode(await self._registrar.renew(caller, question.request)))
 
     # --- hosts ---
 

@@ -16,7 +16,7 @@ from rookery.base.config import Config
 from rookery.base.members import Role
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.delivery.local import LocalSettings
-from rookery.distribution.directory.values import Revoked
+from rookery.distribution.directory.values import Standing
 from rookery.distribution.service.calls import (
     AskDirectories,
     AskRevoked,
@@ -28,7 +28,7 @@ from rookery.distribution.service.known import KnownDirectory
 from rookery.distribution.service.logins import Logins
 from rookery.management.keeping import at_port
 from rookery.management.mailing import smtp_settings
-from rookery.management.membership import AWAY, Membership
+from rookery.management.membership import AWAY, Membership, heard
 from rookery.management.metrics import Gauge
 from rookery.management.ways import LINGER, PATIENCE
 from rookery.net.listener import Serve, contains
@@ -111,16 +111,13 @@ class FrontServices:
 
     def start(self) -> None:
         """Watch over members, and keep the certificate young."""
-        self._membership.follow(self._revoked)
+        self._membership.follow(self._standing)
         self._membership.learn(self._directories)
         self._membership.renew(self._renewed)
 
-    async def _revoked(self) -> Revoked:
+    async def _standing(self) -> Standing:
         known = self._membership.revoked
-        answer = decode_answer(await self.directory.ask(AskRevoked(known.number)), RevokedNodes)
-        if answer.number == known.number:
-            return known
-        return Revoked(answer.number, frozenset(answer.names), frozenset(answer.serials))
+        return heard(decode_answer(await self.directory.ask(AskRevoked(known.number)), RevokedNodes), known)
 
     async def _directories(self) -> tuple[str, ...]:
         answer = decode_answer(await self.directory.ask(AskDirectories()), Directories)

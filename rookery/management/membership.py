@@ -24,8 +24,9 @@ from rookery.distribution.cluster.files import ClusterFiles
 from rookery.distribution.cluster.joining import come_back
 from rookery.distribution.cluster.messages import Issued, read_answer
 from rookery.distribution.cluster.renewing import LOOK, Renewing
-from rookery.distribution.directory.values import Revoked
-from rookery.distribution.service.calls import Renew, Renewed, decode_answer, encode
+from rookery.distribution.directory.reads_members import fingerprint
+from rookery.distribution.directory.values import Revoked, Standing
+from rookery.distribution.service.calls import Renew, Renewed, RevokedNodes, decode_answer, encode
 from rookery.management.desk import ask as ask_at_desk
 from rookery.management.metrics import Gauge
 from rookery.management.operations.status import MemberFigures
@@ -39,6 +40,7 @@ LOOK_EVERY = 0.5  # seconds between two looks for who was revoked
 LEARN_EVERY = 60.0  # seconds between two looks for directory nodes
 RENEWING = 20.0  # seconds for the authority to answer
 SAY_AGAIN = 5.0  # seconds until the directory is told again what it did not hear
+AUTHORITY_DAYS = 14  # in which an authority that ends is warned of
 AWAY = 5.0  # seconds without an answer to that after which nobody counts as there
 
 log = logger("cluster")
@@ -116,14 +118,25 @@ class Membership:
         )
 
     def problems(self) -> list[str]:
-        """Why other nodes may not take it for one of theirs, in plain words."""
-        now, ends, failed = self._clock.wall(), self.member.ends, self._renewing and self._renewing.problem
-        why = f" ({failed.what or failed.cause.value})" if failed else ""
-        if now >= ends:
-            return [f"its certificate in the cluster has ended, and it gets no other{why}"]
-        if failed:
-            return [f"its certificate in the cluster ends in {(ends - now) / 3600:.1f} h, and it gets no other{why}"]
-        return []
+        """Why other nodes do not take it for one of theirs, in plain words."""
+        return [f"its certificate in the cluster has ended{self._why()}"] if self._left() <= 0 else []
+
+    def warnings(self) -> list[str]:
+        """Why they may not do so soon."""
+        found, left = [], self._left()
+        if left > 0 and self._renewing is not None and self._renewing.problem:
+            found.append(f"its certificate in the cluster ends in {left / 3600:.1f} h{self._why()}")
+        days = (self.contexts.state.trust_ends - self._clock.wall()) / 86_400
+        if days < AUTHORITY_DAYS:
+            found.append(f"the cluster's authority ends in {max(0, int(days))} days: change it, `rookery cluster roll`")
+        return found
+
+    def _left(self) -> float:
+        return self.member.ends - self._clock.wall()
+
+    def _why(self) -> str:
+        failed = self._renewing.problem if self._renewing is not None else None
+        return f", and it gets no other: {failed.what or failed.cause.value}" if failed else ""
 
     async def gauges(self) -> list[Gauge]:
         port, revoked = self._port, self.revoked
@@ -133,6 +146,7 @@ class Membership:
             ("cluster_links", "Connections with other nodes, by who made them.", dict(links)),
             ("cluster_streams", "Streams on them.", dict(streams)),
             ("cluster_certificate_end_seconds", "When the node's certificate ends, UTC.", {"": self.member.ends}),
+            ("cluster_authority_end_seconds", "When its authority's ends.", {"": self.contexts.state.trust_ends}),
             ("cluster_revoked", "Certificates that were revoked.", {"": len(revoked.serials)}),
             ("cluster_revoked_age_seconds", "Since the list of those was last confirmed.", {"": self.heard}),
         ]
@@ -189,7 +203,7 @@ class Membership:
         """As far as this node knows."""
         return self._admission.revoked
 
-    def follow(self, look: Callable[[], Awaitable[Revoked]]) -> Callable[[], None]:
+    def follow(self, look: Callable[[], Awaitable[Standing]]) -> Callable[[], None]:
         """Look again and again, and at once when what this returns is called; while nobody can be asked the last list
         holds.
         """
@@ -197,16 +211,23 @@ class Membership:
         self._tasks.append(asyncio.create_task(self._follow(look, woken)))
         return woken.set
 
-    async def _follow(self, look: Callable[[], Awaitable[Revoked]], woken: asyncio.Event) -> None:
+    async def _follow(self, look: Callable[[], Awaitable[Standing]], woken: asyncio.Event) -> None:
         while True:
             woken.clear()
             try:
-                await self.take(await look())
+                standing = await look()
                 self._heard = self._clock.monotonic()
+                await self.take(standing.revoked)
+                self._trust(standing.trust)
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), LOOK_EVERY)
+
+    def _trust(self, trust: bytes) -> None:
+        """Whoever does not know the authorities that there are by now gets to know them with another certificate."""
+        if trust and self._renewing is not None and trust != fingerprint(self.contexts.state.bundle.roots):
+            self._renewing.hurry(trust)
 
     # --- where it and others are ---
 
@@ -294,6 +315,21 @@ class Membership:
         self.links.use(self.contexts.client)
         if self._port is not None:
             self._port.renewed()
+
+
+def told(standing: Standing, known: int) -> RevokedNodes:
+    """To a node that has list number `known`."""
+    revoked = standing.revoked
+    if revoked.number == known:
+        return RevokedNodes(known, trust=standing.trust)
+    return RevokedNodes(revoked.number, sorted(revoked.names), sorted(revoked.serials), standing.trust)
+
+
+def heard(answer: RevokedNodes, known: Revoked) -> Standing:
+    """By a node that has that list."""
+    if answer.number == known.number:
+        return Standing(known, answer.trust)
+    return Standing(Revoked(answer.number, frozenset(answer.names), frozenset(answer.serials)), answer.trust)
 
 
 def issued(data: bytes) -> Issued:

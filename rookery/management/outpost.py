@@ -116,11 +116,13 @@ class Outpost:
         """As every node: the certificate for clients is only warned of."""
         config = self._config if self._process is None else self._process.config
         tls = await asyncio.to_thread(check_tls, self._site, config, self._clock.wall())
-        problems = [*(self._process.complaints() if self._process else []), *self._problems()]
+        process = self._process
+        problems = [*(process.problems() if process else []), *self._problems()]
         if self._parts is not None:
             read = self._parts.directory.find(lambda directory: directory.last_change())
             problems += [": ".join(one) for one in [await within("the directory cannot be read", read)] if one]
-        return Health(not problems, problems, [str(problem) for problem in tls])
+        warnings = [*map(str, tls), *(process.warnings() if process else [])]
+        return Health(not problems, problems, warnings)
 
     async def trace(self, ident: str) -> Trace:
         config = self._config if self._process is None else self._process.config

@@ -86,8 +86,12 @@ class Running(Protocol):
         """As it is in its cluster, if it is in one."""
         ...
 
-    def complaints(self) -> list[str]:
-        """Of its being a member, in plain words."""
+    def problems(self) -> list[str]:
+        """Of its being a member, in plain words: others do not take it for one."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """The same: soon they may not."""
         ...
 
 

@@ -144,9 +144,13 @@ class Process(ABC):
         """As it is in its cluster, if it is in one."""
         return None if self.membership is None else self.membership.figures()
 
-    def complaints(self) -> list[str]:
-        """Of its being a member, in plain words."""
+    def problems(self) -> list[str]:
+        """Of its being a member, in plain words: others do not take it for one."""
         return [] if self.membership is None else self.membership.problems()
+
+    def warnings(self) -> list[str]:
+        """The same: soon they may not."""
+        return [] if self.membership is None else self.membership.warnings()
 
     async def _serve_console(
         self, stack: AsyncExitStack, operate: Operate, health: Callable[[], Awaitable[Health]], *gauges: Gauges

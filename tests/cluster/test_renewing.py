@@ -1,16 +1,21 @@
 """The certificate is renewed in time, goes on being tried for, and comes back when it has ended."""
 
+import asyncio
+
 import pytest
 
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.cluster.authority import LIFETIME
+from rookery.distribution.cluster.certificates import SKEW
 from rookery.distribution.cluster.contexts import Contexts
 from rookery.distribution.cluster.joining import come_back
 from rookery.distribution.cluster.messages import Issued
-from rookery.distribution.cluster.renewing import AGAIN_LEAST, AGAIN_MOST, LOOK, Renewing, due
+from rookery.distribution.cluster.renewing import AGAIN_LEAST, AGAIN_MOST, HURRY, LOOK, Renewing, due
 from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.reads_members import fingerprint
 from tests.cluster.world import FIRST, World
+from tests.net.turns import until
 
 
 class Node:
@@ -93,3 +98,36 @@ async def test_a_revoked_node_goes_on_asking_in_vain(node: Node, world: World, c
     assert node.renewing.problem.cause is Cause.DENIED
     assert "node add b1" in node.renewing.problem.what
     assert node.told == 0
+
+
+async def test_of_another_authority_a_node_hears_before_its_time_has_come(node: Node, clock: ManualClock) -> None:
+    world, members = node.world, Members(node.world.directory)
+    assert (await members.standing()).trust == fingerprint(node.contexts.state.bundle.roots)
+    await world.registrar.roll()
+    trust = (await members.standing()).trust
+    node.renewing.hurry(trust)
+    assert await node.renewing.look() <= HURRY
+    clock.advance(HURRY)
+    await node.renewing.look()
+    assert len(node.contexts.state.bundle.roots) == 2
+    assert fingerprint(node.contexts.state.bundle.roots) == trust
+    node.renewing.hurry(trust)  # as a directory says that is behind
+    clock.advance(HURRY)
+    assert await node.renewing.look() == LOOK
+    told = node.told
+    clock.advance(LIFETIME + SKEW)
+    assert await world.registrar.retire() == 1
+    node.renewing.hurry((await members.standing()).trust)
+    await node.renewing.look()
+    assert (len(node.contexts.state.bundle.roots), node.told) == (1, told + 1)
+
+
+async def test_who_waits_to_renew_is_woken(node: Node, clock: ManualClock) -> None:
+    running = asyncio.create_task(node.renewing.run())
+    await node.world.registrar.roll()
+    await asyncio.sleep(0)  # it waits
+    node.renewing.hurry(b"another")
+    clock.advance(HURRY)
+    await until(lambda: node.told == 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -58,6 +58,10 @@ async def test_a_roll_over_without_an_outage(world: World, clock: ManualClock) -
         assert len(node.state.bundle.roots) == 2
         all_meet(world, first, old, away, new, late)
 
+    # Tokens that are made from now on are of use too, though the authority's node shows a certificate of the new key.
+    last = await world.add("last")
+    all_meet(world, first, old, away, new, late, last)
+
     # `away` has one of the old key: as long as it lasts, the old key is trusted.
     assert await world.registrar.retire() == 0
     with pytest.raises(RookeryError) as caught:

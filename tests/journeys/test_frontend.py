@@ -227,6 +227,30 @@ def test_logins_that_fail_are_counted_at_the_directory_for_each_frontend(cluster
     assert _metric(cluster.node, 'failed_logins{name="f1"}') >= 1
 
 
+def test_the_key_of_the_authority_is_changed_and_nobody_is_cut_off(cluster: Cluster) -> None:
+    node, front = cluster.node, cluster.front
+    client = cluster.login()
+    (former,) = node.json("cluster", "authority")
+    assert former["signs"]
+    assert former["here"]
+    node.rookery("cluster", "roll")
+    now = {row["authority"]: row for row in node.json("cluster", "authority")}
+    assert [row["signs"] for row in now.values()] == [False, True]
+    assert not now[former["authority"]]["here"]
+    cluster.login().logout()  # nobody needs to know of it before
+
+    def known(site: RunningSite) -> bool:
+        return (site.folder / "cluster" / "authorities.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 2
+
+    wait_until(lambda: known(front) and known(node), "certificates of the new authority")
+    client.noop()  # on the link of before
+    cluster.login().logout()
+    assert "can be dropped yet" in node.rookery("cluster", "retire").stdout
+    assert "not over" in node.rookery("cluster", "roll", code=1).stderr
+    assert "signs" in node.rookery("cluster", "authority").stdout
+    client.logout()
+
+
 def test_a_token_works_once(cluster: Cluster, tmp_path: Path) -> None:
     address = f"127.0.0.1:{cluster.node.ports['join']}"
     token = cluster.node.rookery("node", "add", "once", "--role", "frontend", "--address", address).stdout.strip()

@@ -35,9 +35,9 @@ SIZE_LIMIT = 256 * 1024  # octets
 
 class NodeState:
     """Of a node that has joined. `pem`: key, certificate and chain, as of one moment. `half`: from when on the
-    certificate is to be renewed, seconds UTC."""
+    certificate is to be renewed, seconds UTC; `trust_ends`: of the newest authority."""
 
-    __slots__ = ("bundle", "certificate", "cluster", "half", "key", "member", "pem")
+    __slots__ = ("bundle", "certificate", "cluster", "half", "key", "member", "pem", "trust_ends")
 
     def __init__(self, pem: bytes, key: PrivateKey, certificate: x509.Certificate, bundle: au.Bundle) -> None:
         self.pem = pem
@@ -48,6 +48,8 @@ class NodeState:
         self.member: Member = member_of(der(certificate), self.cluster)
         begins = int(certificate.not_valid_before_utc.timestamp())
         self.half = (begins + self.member.ends) // 2
+        newest = x509.load_der_x509_certificate(bundle.roots[-1])
+        self.trust_ends = int(newest.not_valid_after_utc.timestamp())
 
 
 class Known(msgspec.Struct, frozen=True):

@@ -5,7 +5,9 @@ other nodes look at theirs; it may be stepped, so it is looked at every minute.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Refusal, RookeryError
@@ -18,6 +20,7 @@ from rookery.distribution.cluster.messages import Issued
 
 LOOK = 60.0  # seconds at most between two looks
 AGAIN_LEAST, AGAIN_MOST = 5.0, 60.0  # after a failed attempt, the delay doubling
+HURRY = 10.0  # seconds in which all nodes renew when there is another authority
 SPREAD = 10  # a tenth of a life: nodes that joined together do not renew together
 
 log = logger("cluster")
@@ -28,7 +31,20 @@ class Renewing:
     RookeryError. `renewed` is called when `contexts` has the new certificate: links dialled from now on are to use it.
     """
 
-    __slots__ = ("_again", "_clock", "_come_back", "_contexts", "_files", "_outage", "_renew", "_renewed", "problem")
+    __slots__ = (
+        "_again",
+        "_clock",
+        "_come_back",
+        "_contexts",
+        "_files",
+        "_outage",
+        "_renew",
+        "_renewed",
+        "_soon",
+        "_trust",
+        "_woken",
+        "problem",
+    )
 
     def __init__(
         self,
@@ -49,6 +65,9 @@ class Renewing:
         self._again = AGAIN_LEAST
         self._outage = Outage(log, "certificate-not-renewed", clock.monotonic, Level.WARNING)
         self.problem: Refusal | None = None  # of the last attempt
+        self._soon = math.inf  # when it is renewed though half of its life is left, seconds UTC
+        self._trust = b""  # for which that was
+        self._woken = asyncio.Event()
 
     @property
     def ends(self) -> int:
@@ -57,13 +76,25 @@ class Renewing:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:  # noqa: ASYNC110  time is what it waits for
-            await asyncio.sleep(await self.look())
+        while True:
+            self._woken.clear()
+            delay = await self.look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), delay)
+
+    def hurry(self, trust: bytes) -> None:
+        """Soon, and not before half of its life: there are other authorities than this node knows, told by that
+        digest. Once for each, for who tells so may be wrong."""
+        if trust == self._trust:
+            return
+        self._trust = trust
+        self._soon = self._clock.wall() + self._contexts.state.member.serial[-1] / 255 * HURRY
+        self._woken.set()
 
     async def look(self) -> float:
         """Renew it if it is time; returns in how many seconds to look again."""
         state, now = self._contexts.state, self._clock.wall()
-        left = due(state) - now
+        left = min(due(state), self._soon) - now
         if left > 0:
             return min(left, LOOK)
         try:
@@ -75,7 +106,7 @@ class Renewing:
             self._outage.failed(error.cause.value, what=error.what, node=state.member.name, left=seconds)
             delay, self._again = self._again, min(2 * self._again, AGAIN_MOST)
             return delay
-        self.problem, self._again = None, AGAIN_LEAST
+        self.problem, self._again, self._soon = None, AGAIN_LEAST, math.inf
         self._outage.over()
         log.info("certificate-renewed", node=state.member.name, serial=self._contexts.state.member.serial.hex())
         self._renewed()

@@ -7,7 +7,7 @@ from rookery.distribution.directory import acts
 from rookery.distribution.directory import reads_members as reads
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.rules_members import OneMember, SayPresent
-from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Presence, Revoked
+from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Presence, Revoked, Standing
 from rookery.storage.engine import Reader
 
 T = TypeVar("T")
@@ -32,6 +32,11 @@ class Members:
         """Oldest first; the last one signs."""
         return await self._look(reads.authorities)
 
+    async def signed(self, authority: bytes) -> tuple[int, int]:
+        """Certificates of that authority that have not ended, and the end of the last one, seconds UTC; 0: none."""
+        now = self._directory.now()
+        return await self._look(lambda reader: reads.signed(reader, authority, now))
+
     async def members(self) -> list[MemberRecord]:
         return await self._look(reads.members)
 
@@ -41,6 +46,10 @@ class Members:
     async def revoked(self) -> Revoked:
         """To be asked again whenever the directory tells its watchers."""
         return await self._look(reads.revoked)
+
+    async def standing(self) -> Standing:
+        """The same, and the authorities."""
+        return await self._look(reads.standing)
 
     async def presences(self) -> list[Presence]:
         """Where the processes of members are, as they have said."""

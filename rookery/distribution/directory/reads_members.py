@@ -1,8 +1,11 @@
 """Reads of who belongs to the cluster, over any Reader."""
 
+import hashlib
+from collections.abc import Iterable
+
 from rookery.base.members import roles_of
 from rookery.distribution.directory import reads
-from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Presence, Revoked
+from rookery.distribution.directory.values import AuthorityRecord, Invitation, MemberRecord, Presence, Revoked, Standing
 from rookery.storage.engine import Reader, Row
 
 CLUSTER = "cluster"  # the key of its id in `site`
@@ -57,6 +60,22 @@ def invitations(reader: Reader) -> list[Invitation]:
         Invitation(name, roles_of(roles.split()), bytes(token), created, expires, bool(used))
         for name, roles, token, created, expires, used in rows
     ]
+
+
+def signed(reader: Reader, authority: bytes, now: int) -> tuple[int, int]:
+    """How many certificates of that authority have not ended, and when the last one does, seconds UTC; 0: none."""
+    row = reader.row("SELECT COUNT(*), MAX(ends) FROM certificate WHERE authority = ? AND ends > ?", authority, now)
+    assert row is not None
+    return row[0], row[1] or 0
+
+
+def fingerprint(roots: Iterable[bytes]) -> bytes:
+    """Of authorities' certificates (DER), oldest first; 16 octets."""
+    return hashlib.sha256(b"".join(roots)).digest()[:16]
+
+
+def standing(reader: Reader) -> Standing:
+    return Standing(revoked(reader), fingerprint(one.certificate for one in authorities(reader)))
 
 
 def revoked(reader: Reader) -> Revoked:

@@ -235,6 +235,13 @@ class Revoked(msgspec.Struct, frozen=True):
     serials: frozenset[bytes]
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What every node must know of its cluster. `trust`: a digest of the authorities' certificates."""
+
+    revoked: Revoked
+    trust: bytes
+
+
 # --- passwords as they are handed in ------------------------------------------------------------------------------
 
 

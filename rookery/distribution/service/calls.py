@@ -156,11 +156,14 @@ class Moved(msgspec.Struct, frozen=True, array_like=True, tag="moved"):
 
 
 class RevokedNodes(msgspec.Struct, frozen=True, array_like=True, tag="revoked-nodes"):
-    """To an AskRevoked. number: rises with each change; names and serials are left out when it is the known one."""
+    """To an AskRevoked. number: rises with each change; names and serials are left out when it is the known one.
+    trust: a digest of the authorities that nodes trust; b"": the node is of a release that does not tell.
+    """
 
     number: int
     names: list[Name] = []
     serials: list[Octets] = []
+    trust: Octets = b""
 
 
 class Directories(msgspec.Struct, frozen=True, array_like=True, tag="directory-nodes"):

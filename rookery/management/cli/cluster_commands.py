@@ -43,6 +43,49 @@ def init_cluster(context: typer.Context) -> None:
     write(f"The key of its authority is {context.obj.site_folder() / 'cluster' / 'authority.key'}: keep a copy safe.")
 
 
+@cluster.command("authority")
+def list_authorities(context: typer.Context, json: Json = False) -> None:
+    """List the authorities whose certificates nodes trust: one, and the former one while a change of the key lasts."""
+    from rookery.management.operations import authority as operations
+
+    found = _client(context).call(operations.list_authorities)
+    if json:
+        write_json(found)
+        return
+    rows = [
+        (
+            one.authority,
+            "signs" if one.signs else "former",
+            "here" if one.here else "elsewhere" if one.signs else "destroyed",
+            moment(one.ends),
+            str(one.certificates),
+            moment(one.last),
+        )
+        for one in found
+    ]
+    table(("authority", "state", "key", "ends", "certificates", "last one ends"), rows, "No cluster.")
+
+
+@cluster.command("roll")
+def roll(context: typer.Context) -> None:
+    """Change the key of the authority: nodes get certificates of the new one by themselves, and nothing is cut off."""
+    from rookery.management.operations import authority as operations
+
+    _client(context).call(operations.roll)
+    write("A new key signs from now on. Keep a copy of it where the one of the former key was:")
+    write(f"  {context.obj.site_folder() / 'cluster' / 'authority.key'}")
+    write("The former authority is dropped when the last certificate that it signed has ended, in about a day.")
+
+
+@cluster.command("retire")
+def retire(context: typer.Context) -> None:
+    """Drop former authorities that nobody needs any more, which the cluster also does by itself every hour."""
+    from rookery.management.operations import authority as operations
+
+    dropped = _client(context).call(operations.retire)
+    write(f"{dropped} dropped." if dropped else "None can be dropped yet: see `rookery cluster authority`.")
+
+
 @node.command("add")
 def add_node(
     context: typer.Context,

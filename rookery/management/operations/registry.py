@@ -79,6 +79,7 @@ def load_all() -> None:
     from rookery.management.operations import (  # noqa: F401
         accounts,
         aliases,
+        authority,
         backends,
         cluster,
         domains,

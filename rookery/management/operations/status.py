@@ -131,7 +131,9 @@ async def health(parts: "Parts") -> Health:
     if parts.store.upkeep.full:
         problems.append("the disk of the store is full")
     tls = await asyncio.to_thread(check_tls, parts.site, parts.config, parts.clock.wall())
-    warnings = [str(problem) for problem in tls] + (parts.running.complaints() if parts.running else [])
+    warnings = [str(problem) for problem in tls] + (
+        [*parts.running.problems(), *parts.running.warnings()] if parts.running else []
+    )
     return Health(not problems, problems, warnings, parts.placement.draining)
 
 
