@@ -199,6 +199,21 @@ class SqliteDatabase(AloneDatabase):
         finally:
             source.close(True)
 
+    def absorb(self, source: Path, statements: Sequence[str]) -> None:
+        """Run them in one transaction, in which the database file `source` is there as `copy`. Raises EngineFailed."""
+        try:
+            with self._turn, self._writing:
+                self._writer.execute("ATTACH ? AS copy", (str(source),)).fetchall()
+            try:
+                with self.write() as tx:
+                    for statement in statements:
+                        tx.run(statement)
+            finally:
+                with self._turn, self._writing:
+                    self._writer.execute("DETACH copy").fetchall()
+        except apsw.Error as error:
+            raise translated(error) from error
+
     def problems(self) -> list[str]:
         """What SQLite's own check finds wrong; empty when all is well."""
         with self.read() as reader:

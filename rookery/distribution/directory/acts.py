@@ -1,12 +1,15 @@
 """Every act of the directory as a rule for the writer."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rookery.distribution.directory import rules_accounts as accounts
 from rookery.distribution.directory import rules_credentials as credentials
 from rookery.distribution.directory import rules_domains as domains
 from rookery.distribution.directory import rules_expansions as expansions
 from rookery.distribution.directory import rules_members as members
 from rookery.distribution.directory import rules_pools as pools
-from rookery.distribution.directory.rules import each
+from rookery.distribution.directory.rules import Outcome, each
 from rookery.storage.group_commit import Rule
 
 ADD_DOMAIN = Rule("add-domain", each(domains.add_domain))
@@ -50,3 +53,7 @@ RENEW = Rule("renew-certificate", each(members.renew))
 REVOKE_MEMBER = Rule("revoke-member", each(members.revoke_member))
 FORGET_MEMBER = Rule("forget-member", each(members.forget_member))
 SAY_PRESENT = Rule("say-present", each(members.say_present))
+
+BY_NAME: Mapping[str, Rule[Any, Outcome[Any]]] = {
+    rule.name: rule for rule in vars().copy().values() if isinstance(rule, Rule)
+}

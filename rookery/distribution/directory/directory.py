@@ -18,6 +18,7 @@ from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, RandomBytes, system_random
 from rookery.distribution.directory import acts, reads
 from rookery.distribution.directory.addresses import POSTMASTER, canonical_domain, parse_address
+from rookery.distribution.directory.copies import Copies
 from rookery.distribution.directory.following import Following
 from rookery.distribution.directory.logins import LoginBatch
 from rookery.distribution.directory.memory import Memory
@@ -64,9 +65,11 @@ class Directory:
         "_readers",
         "_reading",
         "_remembered",
+        "_telling",
         "_watchers",
         "_writer",
         "confirm_release",
+        "copies",
         "here",
         "random",
         "secrets",
@@ -97,6 +100,8 @@ class Directory:
         self._following = Following(database, self._memory, self._tell) if database.shared else None
         self._readers = ThreadPoolExecutor(READERS, "directory-reader") if database.shared else None
         self._remembered = self
+        self._telling: set[asyncio.Task[None]] = set()
+        self.copies = Copies(database, writer, self._memory, secrets, self._tell)
         self.secrets = secrets
         self.settings = settings
         self.here = 0
@@ -107,7 +112,10 @@ class Directory:
         return int(self._clock.wall())
 
     async def act(self, rule: Rule[A, Outcome[R]], argument: A) -> R:
-        """Run one rule; raises RookeryError with its refusal."""
+        """Run one rule; raises RookeryError with its refusal. On a replica, the primary runs it."""
+        if self.copies.replica is not None:
+            return await self.copies.replica.act(rule, argument)
+        self.copies.need_acts()
         future: asyncio.Future[Outcome[R] | Refusal] = asyncio.get_running_loop().create_future()
 
         def done(result: Outcome[R] | Refusal) -> None:
@@ -140,13 +148,15 @@ class Directory:
 
     @property
     def shared(self) -> bool:
-        """Whether other nodes write to it too."""
-        return self._following is not None
+        """Whether other nodes have it too: on a database server, or as replicas."""
+        return self._following is not None or self.copies.replica is not None or self.copies.clustered
 
     async def catch_up(self) -> None:
         """Everything that another node committed before this call counts here after it. Raises UNAVAILABLE."""
         if self._following is not None:
             await self._following.catch_up()
+        if self.copies.replica is not None:
+            await self.copies.replica.catch_up()
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
         """Called on the loop after committed acts, here or elsewhere, without saying which: the log is the truth.
@@ -201,6 +211,14 @@ class Directory:
         view._memory, view._reading = memory, memory.reading
         return view
 
+    async def apart(self, read: Callable[[Reader], T]) -> T:
+        """What may take its time, read at one moment in a thread; nothing of it is remembered."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_apart, read)
+
+    def _read_apart(self, read: Callable[[Reader], T]) -> T:
+        with self._database.read() as reader:
+            return read(reader)
+
     def read(self, read: Callable[[Reader], T]) -> T:  # of a server: within `aside`, or the event loop waits
         with self._reading() as reader:
             return read(reader)
@@ -219,12 +237,26 @@ class Directory:
     async def close(self) -> None:
         """Write the last logins, finish the acts under way."""
         self._logins.flush()
+        if self.copies.replica is not None:
+            await self.copies.replica.close()
+        for task in self._telling:
+            task.cancel()
         await self._writer.close()
         if self._following is not None:
             await self._following.close()
         if self._readers is not None:
             await asyncio.to_thread(self._readers.shutdown)
         self._database.close()
+
+    def holds_credentials(self, account: AccountId) -> bool:
+        """Whether a login can be checked here; for an unknown account too. If not, a node with the whole directory is
+        to be asked."""
+        replica = self.copies.replica
+        if replica is None or replica.state.whole:
+            return True
+        record = self._memory.account(account)
+        pool = self.pool_of(record) if record is not None else None
+        return record is None or (pool is not None and bool(pool.store) and pool.store == replica.state.store)
 
     # --- domains ---
 
@@ -331,7 +363,12 @@ class Directory:
         self._logins.flush()
 
     def _write_logins(self, logins: tuple[tuple[AccountId, LastLogin], ...]) -> None:
-        self._writer.submit(acts.RECORD_LOGINS, RecordLogins(logins), done=lambda _: None)
+        act = RecordLogins(logins)
+        self._writer.submit(acts.RECORD_LOGINS, act, done=lambda _: None)
+        if self.copies.replica is not None:  # kept here at once, and at the primary if it can be
+            task = asyncio.get_running_loop().create_task(self.copies.replica.tell(acts.RECORD_LOGINS, act))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     # --- pools ---
 

@@ -14,7 +14,6 @@ from rookery.base.errors import RookeryError
 from rookery.base.ids import AccountId, account_from_text
 from rookery.base.log import logger
 from rookery.distribution.directory import reads
-from rookery.distribution.directory.addresses import parse_address
 from rookery.distribution.directory.memory import Memory
 from rookery.distribution.directory.values import Change, Kind, Verb
 from rookery.storage.engine import Database, Reader
@@ -31,24 +30,21 @@ class Stale(msgspec.Struct):
     last: int
     everything: bool = False
     absent: bool = False
-    names: set[tuple[int, str]] = msgspec.field(default_factory=set)
+    expansions: bool = False
     accounts: set[AccountId] = msgspec.field(default_factory=set)
     purged: set[bytes] = msgspec.field(default_factory=set)
 
 
 def stale_since(reader: Reader, seen: int) -> Stale:
     """Of the changes after number `seen`. A log that has lost some of them, or went back, makes everything stale."""
-    stale = Stale(reads.last_change(reader))
-    changes = list(reads.changes(reader, seen, BEHIND)) if stale.last > seen else []
-    gap = stale.last - seen != len(changes)
-    if gap or any(change.kind in (Kind.DOMAIN, Kind.NAME) for change in changes):
-        stale.everything = True
-    else:
-        _add(reader, stale, changes)
-    return stale
+    last = reads.last_change(reader)
+    changes = list(reads.changes(reader, seen, BEHIND)) if last > seen else []
+    return stale_by(changes, last, everything=last - seen != len(changes))
 
 
-def _add(reader: Reader, stale: Stale, changes: Iterable[Change]) -> None:
+def stale_by(changes: Iterable[Change], last: int, *, everything: bool = False) -> Stale:
+    """Of these changes; `everything`: and others that are not known."""
+    stale = Stale(last, everything)
     for change in changes:
         if change.kind in (Kind.ACCOUNT, Kind.CREDENTIAL):
             account = account_from_text(change.object)
@@ -56,11 +52,28 @@ def _add(reader: Reader, stale: Stale, changes: Iterable[Change]) -> None:
             stale.absent |= change.verb is Verb.CREATED
             if change.verb is Verb.DESTROYED:
                 stale.purged.add(account)
+        elif change.kind is Kind.EXPANSION:
+            stale.expansions = True
+            stale.absent |= change.verb is Verb.CREATED
+            if change.verb is Verb.DESTROYED:
+                stale.purged.add(bytes.fromhex(change.object))
         elif change.kind not in (Kind.MEMBER, Kind.AUTHORITY):  # of those nothing is remembered
-            address = parse_address(change.object)
-            number = reads.domain_number(reader, address.domain)
-            if number is not None:
-                stale.names.add((number, address.local))
+            stale.everything = True
+    return stale
+
+
+def forget(memory: Memory, stale: Stale) -> None:
+    if stale.everything:
+        memory.forget_everything()
+        return
+    if stale.absent:
+        memory.forget_absent()
+    if stale.expansions:
+        memory.forget_expansions()
+    for account in stale.accounts:
+        memory.forget_account(account)
+    if stale.purged:
+        memory.forget_names_of(stale.purged)
 
 
 class Following:
@@ -103,29 +116,13 @@ class Following:
             stale = await asyncio.to_thread(self._look)
             if stale.last == self._seen:
                 return
-            self._forget(stale)
+            forget(self._memory, stale)
             self._seen = stale.last
         self._changed()
 
     def _look(self) -> Stale:
         with self._database.read() as reader:
             return stale_since(reader, self._seen)
-
-    def _forget(self, stale: Stale) -> None:
-        memory = self._memory
-        if stale.everything:
-            memory.forget_everything()
-            return
-        if stale.absent:
-            memory.forget_absent()
-        for name in stale.names:
-            memory.forget_name(name)
-        if stale.names:
-            memory.forget_expansions()
-        for account in stale.accounts:
-            memory.forget_account(account)
-        if stale.purged:
-            memory.forget_names_of(stale.purged)
 
     async def close(self) -> None:
         self._unlisten()

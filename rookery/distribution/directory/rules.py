@@ -5,6 +5,7 @@ becomes a Refusal value, so that the others of its batch go on.
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Generic, TypeVar
 
 import msgspec
@@ -53,15 +54,22 @@ def each(
                 ) from None
         return results
 
-    return apply
+    return wraps(rule)(apply)  # its types say how it is sent to another node
 
 
-def note(tx: Transaction, at: int, *changes: tuple[Kind, str, Verb]) -> int:
-    """Write change-log rows, and wake those that follow the log; returns the number of the last."""
+def note(tx: Transaction, at: int, *changes: tuple[Kind, str | None, Verb]) -> int:
+    """Write change-log rows, and wake those that follow the log; returns the number of the last.
+
+    Every row that an act changes belongs to an object that is named here, but for last logins and what is free in a
+    pool: a replica gets what the log names. None: the number of the change is the object's.
+    """
     tx.run("UPDATE counter SET value = value + ? WHERE name = 'changes'", len(changes))
     last = reads.last_change(tx)
     first = last - len(changes) + 1
-    rows = [(first + i, kind.value, object, verb.value, at) for i, (kind, object, verb) in enumerate(changes)]
+    rows = [
+        (first + i, kind.value, str(first + i) if object is None else object, verb.value, at)
+        for i, (kind, object, verb) in enumerate(changes)
+    ]
     tx.insert_many("change", ("number", "kind", "object", "verb", "at"), rows)
     tx.run("DELETE FROM change WHERE number <= ?", last - CHANGES_KEPT)
     tx.announce()

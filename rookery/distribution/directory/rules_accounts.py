@@ -209,11 +209,16 @@ def rename_account(tx: Transaction, act: RenameAccount) -> Outcome[AccountRecord
         raise refused(is_removed(record.address))
     number = need_free(tx, act.address, ours=act.account)
     local = record.address.rpartition("@")[0]
+    of_domain = "(SELECT name FROM domain_name WHERE domain = ?)"
+    pointing = tx.rows(
+        f"SELECT DISTINCT expansion FROM target WHERE local = ? AND domain IN {of_domain}", local, record.domain
+    )
     note(
         tx,
         act.at,
         (Kind.NAME, record.address, Verb.DESTROYED),
         (Kind.ACCOUNT, account_text(act.account), Verb.CHANGED),
+        *((Kind.EXPANSION, bytes(expansion).hex(), Verb.CHANGED) for (expansion,) in pointing),
     )
     tx.run("DELETE FROM name WHERE domain = ? AND local = ?", record.domain, local)
     tx.insert_many(
@@ -223,8 +228,7 @@ def rename_account(tx: Transaction, act: RenameAccount) -> Outcome[AccountRecord
     )
     tx.run("UPDATE account SET domain = ?, local = ? WHERE account = ?", number, act.address.local, act.account)
     tx.run(
-        "UPDATE target SET local = ?, given = ?, domain = ? WHERE local = ? AND domain IN"
-        " (SELECT name FROM domain_name WHERE domain = ?)",
+        f"UPDATE target SET local = ?, given = ?, domain = ? WHERE local = ? AND domain IN {of_domain}",
         act.address.local,
         act.address.local,
         act.address.domain,

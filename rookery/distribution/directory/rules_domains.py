@@ -62,7 +62,7 @@ def _shown(tx: Transaction, name: str) -> Domain:
 def add_domain(tx: Transaction, act: AddDomain) -> Outcome[Domain]:
     _need_free_name(tx, act.name)
     # The number of its change is the domain's number: it rises and is never used twice.
-    number = note(tx, act.at, (Kind.DOMAIN, act.name, Verb.CREATED))
+    number = note(tx, act.at, (Kind.DOMAIN, None, Verb.CREATED))
     tx.run("INSERT INTO domain (domain, name, created) VALUES (?, ?, ?)", number, act.name, act.at)
     tx.run("INSERT INTO domain_name (name, domain) VALUES (?, ?)", act.name, number)
     return Outcome(_shown(tx, act.name), everything=True)
@@ -72,7 +72,13 @@ def rename_domain(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
     """All addresses follow, and so do the targets of aliases and groups that point into the domain."""
     found = need_main_name(tx, act.name)
     _need_free_name(tx, act.other, ours=found.id)
-    note(tx, act.at, (Kind.DOMAIN, act.name, Verb.DESTROYED), (Kind.DOMAIN, act.other, Verb.CREATED))
+    pointing = tx.rows("SELECT DISTINCT expansion FROM target WHERE domain = ?", act.name)
+    note(
+        tx,
+        act.at,
+        (Kind.DOMAIN, str(found.id), Verb.CHANGED),
+        *((Kind.EXPANSION, bytes(expansion).hex(), Verb.CHANGED) for (expansion,) in pointing),
+    )
     tx.run("DELETE FROM domain_name WHERE name = ? OR name = ?", act.name, act.other)
     tx.run("INSERT INTO domain_name (name, domain) VALUES (?, ?)", act.other, found.id)
     tx.run("UPDATE domain SET name = ? WHERE domain = ?", act.other, found.id)
@@ -89,7 +95,7 @@ def add_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
             f"{act.name} has {ALIASES_LIMIT} other names, and more are not kept; take one away with"
             f" `rookery domain change {act.name} --remove-alias NAME`",
         )
-    note(tx, act.at, (Kind.DOMAIN, act.name, Verb.CHANGED))
+    note(tx, act.at, (Kind.DOMAIN, str(found.id), Verb.CHANGED))
     tx.run("INSERT INTO domain_name (name, domain) VALUES (?, ?)", act.other, found.id)
     return Outcome(_shown(tx, act.name), everything=True)
 
@@ -101,7 +107,7 @@ def remove_domain_alias(tx: Transaction, act: NameDomain) -> Outcome[Domain]:
             Cause.NOT_FOUND,
             f"{act.other} is not another name of the domain {act.name}; see `rookery domain show {act.name}`",
         )
-    note(tx, act.at, (Kind.DOMAIN, act.name, Verb.CHANGED))
+    note(tx, act.at, (Kind.DOMAIN, str(found.id), Verb.CHANGED))
     tx.run("DELETE FROM domain_name WHERE name = ?", act.other)
     return Outcome(_shown(tx, act.name), everything=True)
 
@@ -119,7 +125,7 @@ def remove_domain(tx: Transaction, act: RemoveDomain) -> Outcome[None]:
             f"{found.name} still has {counts}; remove them first, accounts with --now: `rookery account list"
             f" {found.name}` shows also those removed and kept",
         )
-    note(tx, act.at, (Kind.DOMAIN, act.name, Verb.DESTROYED))
+    note(tx, act.at, (Kind.DOMAIN, str(number), Verb.DESTROYED))
     tx.run("DELETE FROM domain_name WHERE domain = ?", number)
     tx.run("DELETE FROM domain WHERE domain = ?", number)
     return Outcome(None, everything=True)

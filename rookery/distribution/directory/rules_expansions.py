@@ -131,7 +131,7 @@ def add_expansion(tx: Transaction, act: AddExpansion) -> Outcome[Alias | Group]:
     number = need_free(tx, act.address)
     targets = _distinct(act.targets)
     _check(tx, act.kind, act.address, targets)
-    note(tx, act.at, (act.kind, str(act.address), Verb.CREATED))
+    note(tx, act.at, (Kind.EXPANSION, act.expansion.hex(), Verb.CREATED))
     tx.insert_many(
         "name", ("domain", "local", "kind", "object"), [(number, act.address.local, act.kind.value, act.expansion)]
     )
@@ -158,7 +158,7 @@ def change_expansion(tx: Transaction, act: ChangeExpansion) -> Outcome[Alias | G
         )
     targets = _distinct((*(parsed for parsed in kept if parsed.address not in act.remove), *act.add))
     _check(tx, act.kind, act.address, targets)
-    note(tx, act.at, (act.kind, str(act.address), Verb.CHANGED))
+    note(tx, act.at, (Kind.EXPANSION, expansion.hex(), Verb.CHANGED))
     if act.name is not None:
         tx.run("UPDATE expansion SET name = ? WHERE expansion = ?", act.name, expansion)
     tx.run("DELETE FROM target WHERE expansion = ?", expansion)
@@ -169,7 +169,7 @@ def change_expansion(tx: Transaction, act: ChangeExpansion) -> Outcome[Alias | G
 def rename_expansion(tx: Transaction, act: RenameExpansion) -> Outcome[Alias | Group]:
     number, expansion = find(tx, act.kind, act.address)
     other = need_free(tx, act.other, ours=expansion)
-    note(tx, act.at, (act.kind, str(act.address), Verb.DESTROYED), (act.kind, str(act.other), Verb.CREATED))
+    note(tx, act.at, (Kind.NAME, str(act.address), Verb.DESTROYED), (Kind.EXPANSION, expansion.hex(), Verb.CHANGED))
     tx.run("DELETE FROM name WHERE domain = ? AND local = ?", number, act.address.local)
     tx.insert_many("name", ("domain", "local", "kind", "object"), [(other, act.other.local, act.kind.value, expansion)])
     tx.run("UPDATE expansion SET domain = ?, local = ? WHERE expansion = ?", other, act.other.local, expansion)
@@ -178,7 +178,7 @@ def rename_expansion(tx: Transaction, act: RenameExpansion) -> Outcome[Alias | G
 
 def remove_expansion(tx: Transaction, act: RemoveExpansion) -> Outcome[None]:
     number, expansion = find(tx, act.kind, act.address)
-    note(tx, act.at, (act.kind, str(act.address), Verb.DESTROYED))
+    note(tx, act.at, (Kind.EXPANSION, expansion.hex(), Verb.DESTROYED))
     tx.run("DELETE FROM name WHERE domain = ? AND local = ?", number, act.address.local)
     tx.run("DELETE FROM target WHERE expansion = ?", expansion)
     tx.run("DELETE FROM expansion WHERE expansion = ?", expansion)

@@ -168,7 +168,13 @@ def invite(tx: Transaction, act: Invite) -> Outcome[None]:
             f"a cluster has at most {MEMBERS_LIMIT} nodes, invited and revoked ones among them; see `rookery node"
             " list`, and forget revoked ones",
         )
-    note(tx, act.at, (Kind.MEMBER, act.name, Verb.CREATED))
+    expired = tx.rows("SELECT name FROM join_token WHERE expires <= ? AND name <> ?", act.at, act.name)
+    note(
+        tx,
+        act.at,
+        (Kind.MEMBER, act.name, Verb.CREATED),
+        *((Kind.MEMBER, name, Verb.CHANGED) for (name,) in expired),
+    )
     tx.run("DELETE FROM join_token WHERE name = ? OR expires <= ?", act.name, act.at)
     columns = ("name", "token", "hash", "roles", "created", "expires", "used_by")
     values = (act.name, act.token, act.hash, roles_text(act.roles), act.at, act.expires, b"")

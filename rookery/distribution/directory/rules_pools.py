@@ -86,11 +86,6 @@ class AssignDomain(msgspec.Struct, frozen=True):
     at: int
 
 
-def _note(tx: Transaction, at: int, name: str, verb: Verb) -> int:
-    """As the change of a NAME: the former release knows no other kind that makes its memory forget everything."""
-    return note(tx, at, (Kind.NAME, f"pool {name}", verb))
-
-
 def _insert(tx: Transaction, number: int, name: str, kind: PoolKind, store: str, at: int, *reached: str) -> None:
     address, lmtp = reached or ("", "")
     tx.insert_many("pool", _COLUMNS, [(number, name, kind.value, store, address, lmtp, 1, at)])
@@ -108,7 +103,7 @@ def add_pool(tx: Transaction, act: AddPool) -> Outcome[Pool]:
     if any(pool.name == act.name for pool in known):
         raise RookeryError(Cause.EXISTS, f"there is a pool {act.name} already; see `rookery pool show {act.name}`")
     _need_room(len(known))
-    number = _note(tx, act.at, act.name, Verb.CREATED)
+    number = note(tx, act.at, (Kind.POOL, None, Verb.CREATED))
     _insert(tx, number, act.name, act.kind, "", act.at, act.address, act.lmtp)
     return Outcome(need_pool(tx, act.name), everything=True)
 
@@ -124,7 +119,7 @@ def change_pool(tx: Transaction, act: ChangePool) -> Outcome[Pool]:
         raise RookeryError(
             Cause.NOT_FOUND, f"pool {act.name} has no backend {act.forget_backend}; see `rookery pool show {act.name}`"
         )
-    _note(tx, act.at, act.name, Verb.CHANGED)
+    note(tx, act.at, (Kind.POOL, str(found.id), Verb.CHANGED))
     tx.run(
         "UPDATE pool SET address = ?, lmtp = ?, open = ?, store = ? WHERE pool = ?",
         found.address if act.address is None else act.address,
@@ -159,7 +154,7 @@ def remove_pool(tx: Transaction, act: RemovePool) -> Outcome[None]:
             f"the domain {row[0]} is assigned to pool {act.name}; assign it elsewhere first:"
             f" `rookery domain change {row[0]} --pool NAME`",
         )
-    _note(tx, act.at, act.name, Verb.DESTROYED)
+    note(tx, act.at, (Kind.POOL, str(found.id), Verb.DESTROYED))
     for table in ("account_pool", "pool_backend", "pool"):
         tx.run(f"DELETE FROM {table} WHERE pool = ?", found.id)
     return Outcome(None, everything=True)
@@ -184,7 +179,7 @@ def register_pool(tx: Transaction, act: RegisterPool) -> Outcome[Pool]:
             raise refused(stale)
     if _as_known(found, act):
         return Outcome(found)
-    _note(tx, act.at, act.name, Verb.CHANGED)
+    note(tx, act.at, (Kind.POOL, str(found.id), Verb.CHANGED))
     tx.run(
         "UPDATE pool SET name = ?, kind = ?, store = ?, generation = ? WHERE pool = ?",
         act.name, act.kind.value, act.store, act.generation, found.id,
@@ -222,7 +217,7 @@ def promote_store(tx: Transaction, act: PromoteStore) -> Outcome[Pool]:
             Cause.NOT_FOUND,
             "the directory knows no pool with this store, so that there is nothing to promote; start the node",
         )
-    _note(tx, act.at, found.name, Verb.CHANGED)
+    note(tx, act.at, (Kind.POOL, str(found.id), Verb.CHANGED))
     generation = max(found.generation, act.generation) + 1
     tx.run("UPDATE pool SET generation = ? WHERE pool = ?", generation, found.id)
     return Outcome(need_pool(tx, found.name), everything=True)
@@ -241,7 +236,7 @@ def _enter(tx: Transaction, act: RegisterPool, known: int) -> Outcome[Pool]:
             " pool that has it first",
         )
     _need_room(known)
-    number = _note(tx, act.at, act.name, Verb.CREATED)
+    number = note(tx, act.at, (Kind.POOL, None, Verb.CREATED))
     _insert(tx, number, act.name, act.kind, act.store, act.at)
     tx.run("UPDATE pool SET generation = ? WHERE pool = ?", act.generation, number)
     _set_backend(tx, number, act.backend)
@@ -264,7 +259,7 @@ def assign_domain(tx: Transaction, act: AssignDomain) -> Outcome[Domain]:
     """New accounts of the domain are made in that pool; those that exist stay where they are."""
     found = need_main_name(tx, act.domain)
     number = need_pool(tx, act.pool).id if act.pool else 0
-    note(tx, act.at, (Kind.DOMAIN, act.domain, Verb.CHANGED))
+    note(tx, act.at, (Kind.DOMAIN, str(found.id), Verb.CHANGED))
     tx.run("UPDATE domain SET pool = ? WHERE domain = ?", number, found.id)
     return Outcome(msgspec.structs.replace(found, pool=number), everything=True)
 

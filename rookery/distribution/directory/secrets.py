@@ -67,6 +67,10 @@ class Secrets:
         self.iterations = iterations
         self.keyed = keyed
 
+    def use(self, site_secret: bytes, iterations: int) -> None:
+        """Those of the site, of which this directory is a copy."""
+        self._site_secret, self.iterations = site_secret, iterations
+
     def new_id(self) -> bytes:
         return self._random(ID_SIZE)
 

@@ -23,6 +23,8 @@ class Kind(Enum):
     NAME = 6
     MEMBER = 7  # with its join token and its certificates
     AUTHORITY = 8
+    EXPANSION = 9  # an alias or a group, by its id
+    POOL = 10
 
 
 class Verb(Enum):
@@ -116,7 +118,12 @@ class LastLogin(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One row of the directory's change log. `object` is an id in hexadecimal, an address, or a node's name."""
+    """One row of the directory's change log.
+
+    `object` says by its key which rows changed, all of which belong to an object that is named: the number of a domain
+    or a pool, the id of an account, an expansion or an authority in hexadecimal, the name of a node. A NAME is an
+    address that was given up, and names no rows.
+    """
 
     number: int
     kind: Kind

@@ -4,7 +4,7 @@ New fields go to the end and have a default, new kinds of questions get a tag of
 answers INVALID to what it does not know. Everything has a bound, for a frontend may be a stolen one.
 """
 
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,9 @@ Text = Annotated[str, Meta(max_length=1_000)]  # an address is at most 320 chara
 HANDLE_SIZE = 16  # octets
 DIRECTORIES = 64  # nodes that are told of
 
+ARGUMENT_LIMIT = 4 * 1024 * 1024  # octets of an act: a group of the most members, all with the longest addresses
+PAGE_LIMIT = 1024 * 1024  # octets at which a page of a directory ends; one object more may be in it
+
 
 class Client(msgspec.Struct, frozen=True, array_like=True):
     """Who connected, as a frontend says: it limits and is logged, it grants nothing.
@@ -30,6 +33,24 @@ class Client(msgspec.Struct, frozen=True, array_like=True):
     address: Name
     session: Name
     tls: bool
+
+
+class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Of a directory: another one begins when a replica is promoted, and the higher one counts. id: of that promotion,
+    for two may be made at once. began: the last change before it.
+    """
+
+    number: int
+    id: Annotated[bytes, Meta(max_length=16)] = b""
+    began: int = 0
+
+
+class Table(msgspec.Struct, frozen=True, array_like=True):
+    """Rows of one table of the directory."""
+
+    name: Name
+    columns: list[Name]
+    rows: list[tuple[Any, ...]]
 
 
 # --- questions -----------------------------------------------------------------------------------------------------
@@ -101,7 +122,44 @@ class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
     request: Octets
 
 
-Question: TypeAlias = Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | AskDirectories | Renew
+class Follow(msgspec.Struct, frozen=True, array_like=True, tag="follow"):
+    """To the primary: what has changed since number `after`? mark: of that change, so that another history is seen.
+    store: its pool's accounts are those whose credentials are wanted, "": all. wait: until there is something, for a
+    second or two.
+    """
+
+    generation: Generation
+    after: int
+    mark: Annotated[bytes, Meta(max_length=32)]
+    store: Name = ""
+    wait: bool = False
+
+
+class CopyOf(msgspec.Struct, frozen=True, array_like=True, tag="copy-of"):
+    """To the primary: the objects of a kind whose keys are higher than `after` (None: from the first)."""
+
+    kind: int
+    after: Any = None
+    store: Name = ""
+
+
+class Act(msgspec.Struct, frozen=True, array_like=True, tag="act"):
+    """To the primary: do that. argument: as the act has it, in MessagePack."""
+
+    name: Name
+    argument: Annotated[bytes, Meta(max_length=ARGUMENT_LIMIT)]
+
+
+class AskStanding(msgspec.Struct, frozen=True, array_like=True, tag="standing-of"):
+    """What is your directory? generation: of that of who asks; who hears of a higher one than its own steps back."""
+
+    generation: Generation
+
+
+Question: TypeAlias = (
+    Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | AskDirectories | Renew | Follow | CopyOf | Act
+    | AskStanding
+)  # fmt: skip
 
 # --- answers -------------------------------------------------------------------------------------------------------
 
@@ -178,6 +236,50 @@ class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):
     issued: Annotated[bytes, Meta(max_length=32_768)]
 
 
+class Followed(msgspec.Struct, frozen=True, array_like=True, tag="followed"):
+    """To a Follow. changes: rows of the log; tables: what the objects that they name are now. last: the primary's
+    number; more: it has changes beyond these. lost: it cannot say what has changed, and a copy is to be made anew.
+    whole: with all credentials. site: what the whole site shares.
+    """
+
+    generation: Generation
+    last: int
+    changes: list[tuple[int, int, str, int, int]] = []
+    tables: list[Table] = []
+    more: bool = False
+    lost: bool = False
+    whole: bool = True
+    site: dict[str, bytes] = {}
+
+
+class Copied(msgspec.Struct, frozen=True, array_like=True, tag="copied"):
+    """To a CopyOf. last: the number of the last change when this was read. after: the last key, None when there are no
+    more. changes: the newest rows of the log, with the first page.
+    """
+
+    generation: Generation
+    last: int
+    tables: list[Table]
+    after: Any
+    whole: bool
+    changes: list[tuple[int, int, str, int, int]] = []
+
+
+class Acted(msgspec.Struct, frozen=True, array_like=True, tag="acted"):
+    """To an Act. number: of its last change, or a later one. value: what the act returns, in MessagePack."""
+
+    number: int
+    value: bytes
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True, tag="standing"):
+    """To an AskStanding. state: primary, replica, or fenced: it was one before another was promoted."""
+
+    generation: Generation
+    state: Name
+    last: int
+
+
 class Nothing(msgspec.Struct, frozen=True, array_like=True, tag="nothing"):
     """To a Cancel."""
 
@@ -197,8 +299,9 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 
 Answer: TypeAlias = (
-    Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Directories | Renewed | Nothing | Refused
-)
+    Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Directories | Renewed | Followed | Copied | Acted
+    | Standing | Nothing | Refused
+)  # fmt: skip
 
 A = TypeVar("A")
 

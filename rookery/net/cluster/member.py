@@ -22,10 +22,15 @@ PERMISSIONS: Permissions = MappingProxyType(
         "http": _BRINGING,
         "lmtp": frozenset({Role.BACKEND, Role.MX_IN}),
         "smtp": frozenset({Role.BACKEND, Role.MX_IN}),  # to where mail leaves the cluster
+        "ask": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # what is too long for a call
         # calls
         "authenticate": frozenset({Role.FRONTEND, Role.BACKEND}),
         "locate": frozenset({Role.FRONTEND, Role.BACKEND, Role.MX_IN}),
         "recipient": frozenset({Role.BACKEND, Role.MX_IN}),
+        "follow": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # a copy of the directory
+        "act": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # what the primary is to do
+        "act-members": frozenset({Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # the same, on who belongs here
+        "act-authority": frozenset({Role.AUTHORITY}),
         "expect": frozenset({Role.BACKEND, Role.DIRECTORY}),  # a login that was proved elsewhere
     }
 )

@@ -1,0 +1,99 @@
+"""What a directory is among its copies: the primary, a replica, or one that was primary before another was promoted."""
+
+from collections.abc import Callable
+
+from rookery.base.errors import Cause, RookeryError
+from rookery.base.ids import RandomBytes
+from rookery.base.log import logger
+from rookery.distribution.directory import standing
+from rookery.distribution.directory.following import Stale, forget
+from rookery.distribution.directory.memory import Memory
+from rookery.distribution.directory.reads_members import cluster
+from rookery.distribution.directory.replica import Replica
+from rookery.distribution.directory.secrets import Secrets
+from rookery.distribution.service.calls import Generation, Standing
+from rookery.storage.engine import Database
+from rookery.storage.writer import Writer
+
+_FENCED = (
+    "this directory was the primary until another one was promoted, and takes no acts any more; make it a replica:"
+    " `rookery directory follow`"
+)
+
+log = logger("directory")
+
+
+class Copies:
+    """Of one directory. `replica` None: it is none. `changed` is called when something came from elsewhere.
+    `clustered`: it had a cluster when it was opened, so that other nodes may have copies."""
+
+    def __init__(
+        self, database: Database, writer: Writer, memory: Memory, secrets: Secrets, changed: Callable[[], None]
+    ) -> None:
+        self._writer = writer
+        self._memory = memory
+        self._secrets = secrets
+        self._changed = changed
+        self.replica: Replica | None = None
+        with database.read() as reader:
+            self._generation = standing.generation(reader)
+            self._fenced = standing.generation(reader, standing.FENCED)
+            self.clustered = bool(cluster(reader))
+
+    @property
+    def generation(self) -> Generation:
+        return self._generation if self.replica is None else self.replica.state.generation
+
+    @property
+    def fenced(self) -> Generation | None:
+        """The generation that counts in place of this one; no acts are taken any more."""
+        return self._fenced if self._fenced.number else None
+
+    def standing(self, last: int) -> Standing:
+        """`last`: the number of the last change."""
+        state = "replica" if self.replica is not None else "fenced" if self.fenced else "primary"
+        return Standing(self.generation, state, last)
+
+    def need_primary(self) -> None:
+        """Raises RookeryError(MOVED): it is another node's."""
+        if self.replica is not None:
+            raise RookeryError(Cause.MOVED, "this node has a replica of the directory, not the primary")
+        if self.fenced is not None:
+            raise RookeryError(Cause.MOVED, _FENCED)
+
+    def need_acts(self) -> None:
+        """Raises RookeryError(UNAVAILABLE): there are none any more."""
+        if self._fenced.number:
+            raise RookeryError(Cause.UNAVAILABLE, _FENCED)
+
+    def hear(self, generation: Generation) -> None:
+        """Of another node's directory. A higher one fences this."""
+        if self.replica is None and self.fenced is None and generation > self._generation:
+            log.error("directory-fenced", generation=self._generation.number, counts=generation.number)
+            self._fenced = generation
+            self._writer.submit(standing.FENCE, generation, done=lambda _: None)
+            self._changed()
+
+    def arrived(self, stale: Stale) -> None:
+        """Something came from the primary."""
+        forget(self._memory, stale)
+        if stale.everything:
+            with self._memory.reading() as reader:
+                self._secrets.use(*standing.secrets(reader))
+        self._changed()
+
+    async def promote(self, random: RandomBytes, now: int) -> Generation:
+        """This replica is the primary from now on. Raises RookeryError; CONFLICT when it is none."""
+        replica = self.replica
+        if replica is None or not replica.state.generation.number:
+            raise RookeryError(Cause.CONFLICT, "the directory of this node is no replica that could be promoted")
+        if not replica.state.whole:
+            raise RookeryError(
+                Cause.CONFLICT, "this node has the credentials of its own accounts only; promote one that has all"
+            )
+        await replica.close()
+        self._generation = await self._writer.exclusive(lambda tx: standing.promote(tx, random, now))
+        self.replica = None
+        self._memory.forget_everything()
+        self._changed()
+        return self._generation
