@@ -78,16 +78,19 @@ class MailNode(Process):
         self._hosting: HostingServices | None = None
 
     async def _build(self, stack: AsyncExitStack) -> Services:
-        self._parts = parts = await Parts.open(self.site, self.config, backend=self.backend, gate=self._gate)
-        stack.push_async_callback(parts.close)
+        member = files(self.site).state() is not None  # of a cluster: others may ask it, and bring sessions
+        replication = self._join(SystemClock())[1] if member else None
+        async with self._leaving(stack):
+            self._parts = parts = await Parts.open(
+                self.site, self.config, backend=self.backend, gate=self._gate, replication=replication
+            )
+            stack.push_async_callback(parts.close)
         parts.running = self
         await register_pool(parts)
         await make_missing(parts)
         self._mail = services = Services(parts, self._tls)
         stack.push_async_callback(services.close)
-        if files(self.site).state() is not None:  # a member of a cluster: others may ask it, and bring sessions
-            self.membership = Membership(self.site, self.config, parts.clock)
-            stack.push_async_callback(self.membership.close)
+        if self.membership is not None:
             self._hosting = HostingServices(parts, services, self.membership)
             stack.push_async_callback(self._hosting.close)
         return services
@@ -213,12 +216,14 @@ class DirectoryNode(Process):
     listeners = ()
 
     async def _build(self, stack: AsyncExitStack) -> DirectoryServices:
-        self._parts = parts = await DirectoryParts.open(self.site, self.config, gate=self._gate)
-        stack.push_async_callback(parts.close)
+        membership, replication = self._join(SystemClock())
+        async with self._leaving(stack):
+            self._parts = parts = await DirectoryParts.open(
+                self.site, self.config, gate=self._gate, replication=replication
+            )  # fmt: skip
+            stack.push_async_callback(parts.close)
         parts.running = self
-        self.membership = Membership(self.site, self.config, parts.clock)
-        stack.push_async_callback(self.membership.close)
-        self._directory = DirectoryServices(parts, self.membership)
+        self._directory = DirectoryServices(parts, membership)
         stack.push_async_callback(self._directory.close)
         return self._directory
 

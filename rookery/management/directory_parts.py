@@ -19,6 +19,7 @@ from rookery.distribution.directory.settings import DirectorySettings
 from rookery.management.keeping import open_accounts
 from rookery.management.operations.registry import Operation
 from rookery.management.parts import Parts, Running, auth_settings, directory_settings
+from rookery.management.replication import Replication, ready
 from rookery.management.site import Site
 from rookery.storage.engine import EngineFailed
 from rookery.storage.gate import Gate
@@ -38,17 +39,21 @@ class DirectoryParts:
     running: Running | None
     incomplete: bool
     backend: str
+    replication: Replication | None
     _opened: AsyncExitStack
 
     @classmethod
-    async def open(cls, site: Site, config: Config, *, gate: Gate | None = None) -> "DirectoryParts":
-        """Raises RookeryError."""
+    async def open(
+        cls, site: Site, config: Config, *, gate: Gate | None = None, replication: Replication | None = None
+    ) -> "DirectoryParts":
+        """`replication`: see `parts.Parts`. Raises RookeryError."""
         clock, gate = SystemClock(), gate or Gate()
         async with AsyncExitStack() as opened:
             hasher = Hasher(config.auth.threads)
             opened.callback(hasher.close)
             directory = open_accounts(site, config, clock=clock, gate=gate, hasher=hasher, settings=_settings(config))
             opened.push_async_callback(directory.close)
+            await ready(directory, replication)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             opened.push_async_callback(authenticator.settle)
             return cls(
@@ -64,6 +69,7 @@ class DirectoryParts:
                 running=None,
                 incomplete=False,
                 backend="",
+                replication=replication,
                 _opened=opened.pop_all(),
             )
 

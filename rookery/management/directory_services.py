@@ -9,14 +9,17 @@ from rookery import __version__
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import LinkedHosts, link_to, peer
 from rookery.access.handoff import Handoff
+from rookery.access.streams import MailStreams
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Member, Role
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
 from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.source import Source
 from rookery.distribution.directory.values import AccountRecord, Pool, Presence
 from rookery.distribution.placement.rendezvous import ranked
+from rookery.distribution.service import carry
 from rookery.distribution.service.calls import (
     DIRECTORIES,
     AskDirectories,
@@ -41,8 +44,11 @@ from rookery.management.membership import Membership, files, told
 from rookery.management.metrics import Gauge
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
+from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
+from rookery.net.cluster.stream import LinkStream
 from rookery.net.stream import Stream
+from rookery.wire.cluster.values import Preface
 
 ANNOUNCING = 5.0  # seconds for a host to say that it expects somebody
 
@@ -86,11 +92,14 @@ class DirectoryServices:
         self.here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = Questions()
+        self._asked = MailStreams({carry.PROTOCOL: carry.Carried(self.questions.answer).enter})
+        self._replication = parts.replication
         self._directory.take(self.questions)
         self.questions.take(AskRevoked, self._revoked)
         self.questions.take(AskDirectories, self._directories)
         if self._duty is not None:
             self.questions.take(Renew, self._duty.renew)
+        Source(parts.directory).take(self.questions)
 
     async def start(self, addresses: Sequence[str], service: Service | None = None) -> None:
         """Take links, and watch over members; where the authority is, take new nodes; keep the certificate young.
@@ -98,7 +107,7 @@ class DirectoryServices:
         `service`: what it serves beside questions. Raises RookeryError(UNAVAILABLE).
         """
         await self._membership.take((await self._members.standing()).revoked)
-        self._membership.listen(addresses, service or Service(opened=self.handoff.opened, called=self.questions.called))
+        self._membership.listen(addresses, service or Service(opened=self.opened, called=self.questions.called))
         self._membership.say(self._say_present)
         self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.standing))
         config = self._parts.config
@@ -109,6 +118,11 @@ class DirectoryServices:
         self._membership.renew(self._renewed)
         if self._duty is not None:
             self._duty.start(addresses)
+
+    def opened(self, link: Link, preface: Preface, stream: LinkStream) -> None:
+        """Raises RookeryError: it is not taken."""
+        taker = self._asked if preface.protocol in self._asked.enter else self.handoff
+        taker.opened(link, preface, stream)
 
     async def close(self) -> None:
         self._unwatch()
@@ -124,7 +138,8 @@ class DirectoryServices:
 
     async def gauges(self) -> list[Gauge]:
         return [
-            ("failed_logins", "Logins that were wrong, by the node through which they came.", self._directory.failed)
+            ("failed_logins", "Logins that were wrong, by the node through which they came.", self._directory.failed),
+            *([] if self._replication is None else await self._replication.gauges()),
         ]
 
     # --- this node ---

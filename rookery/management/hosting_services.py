@@ -58,8 +58,8 @@ class HostingServices:
         await self._directory.start(addresses, self.service)
 
     def _opened(self, link: Link, preface: Preface, stream: LinkStream) -> None:
-        taker = self._mail if preface.protocol in self._mail.enter else self.handoff
-        taker.opened(link, preface, stream)
+        opened = self._mail.opened if preface.protocol in self._mail.enter else self._directory.opened
+        opened(link, preface, stream)
 
     async def _enter_lmtp(self, stream: LinkStream, node: Member, preface: Preface) -> None:
         await self._services.enter_lmtp(stream, node, await self._giver(node))

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from rookery.base.clock import Clock
 from rookery.base.config import Config
+from rookery.base.config.tree import Share
 from rookery.base.ids import AccountId, pooled, short_id, system_random
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.directory import Directory
-from rookery.distribution.directory.opening import open_directory
+from rookery.distribution.directory.opening import open_directory, open_replica
 from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.placement.heartbeat import Surroundings
 from rookery.distribution.placement.placement import Placement
@@ -127,8 +128,27 @@ async def open_queue(site: Site, config: Config, backend: str, *, clock: Clock, 
 
 
 def open_accounts(
-    site: Site, config: Config, *, clock: Clock, gate: Gate, hasher: Hasher, settings: DirectorySettings
+    site: Site,
+    config: Config,
+    *,
+    clock: Clock,
+    gate: Gate,
+    hasher: Hasher,
+    settings: DirectorySettings,
+    backend: str = "",
+    store: str = "",
 ) -> Directory:
+    """`store`: of this node's pool."""
+    if config.directory.replica:
+        folder = site.own(backend) if config.store.backends else site.folder  # of several processes each has its own
+        return open_replica(
+            folder / site.directory.name,
+            clock=clock,
+            gate=gate,
+            hasher=hasher,
+            settings=settings,
+            store=store if config.directory.share is Share.POOL else "",
+        )
     if not config.directory.database:
         return open_directory(site.directory, clock=clock, gate=gate, hasher=hasher, settings=settings)
     from rookery.distribution.directory.shared import open_shared_directory

@@ -31,6 +31,7 @@ from rookery.management.keeping import Placing, open_accounts, open_mail, open_q
 from rookery.management.mailing import build_queue, queue_settings
 from rookery.management.operations.status import MemberFigures
 from rookery.management.pooling import across
+from rookery.management.replication import Replication, ready
 from rookery.management.site import Site
 from rookery.management.ways import Ways
 from rookery.storage.counters import WHOLE, read_counters
@@ -121,13 +122,22 @@ class Parts:
     queue_control: QueueControl
     running: Running | None
     incomplete: bool
+    replication: Replication | None
     _opened: AsyncExitStack
 
     @classmethod
     async def open(
-        cls, site: Site, config: Config, *, backend: str = "", gate: Gate | None = None, clock: Clock | None = None
+        cls,
+        site: Site,
+        config: Config,
+        *,
+        backend: str = "",
+        gate: Gate | None = None,
+        clock: Clock | None = None,
+        replication: Replication | None = None,
     ) -> "Parts":
-        """`backend`: which of the site's backend processes this is, when there are several.
+        """`backend`: which of the site's backend processes this is, when there are several. `replication`: of
+        a node that runs, so that a copy of the directory has something to read, and goes on.
 
         Raises RookeryError: IN_USE while another process has the site, UNSUPPORTED for one of a newer release.
         """
@@ -151,9 +161,17 @@ class Parts:
             hasher = Hasher(config.auth.threads)
             opened.callback(hasher.close)
             directory = open_accounts(
-                site, config, clock=clock, gate=gate, hasher=hasher, settings=directory_settings(config)
+                site,
+                config,
+                clock=clock,
+                gate=gate,
+                hasher=hasher,
+                settings=directory_settings(config),
+                backend=name,
+                store=store.identity.store,
             )
             opened.push_async_callback(directory.close)
+            await ready(directory, replication)
             delivery_ids = DeliveryIds(store)
             hosts = across(store, placement, directory)
             pools = PoolAdministration(directory)
@@ -184,6 +202,7 @@ class Parts:
                 queue_control=QueueControl(queue),
                 running=None,
                 incomplete=False,
+                replication=replication,
                 _opened=opened.pop_all(),
             )
 

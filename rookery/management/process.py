@@ -9,11 +9,12 @@ import ssl
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 from rookery.base import log
+from rookery.base.clock import Clock
 from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
@@ -25,6 +26,7 @@ from rookery.management.notify import notify
 from rookery.management.operations.check import check_settings, check_tls, ports
 from rookery.management.operations.status import Health, MemberFigures
 from rookery.management.privileges import allow_open_files, become, must_become
+from rookery.management.replication import Replication
 from rookery.management.site import Site
 from rookery.management.supervisor import orphaned
 from rookery.net.limits import ConnectionLimits, Total
@@ -74,6 +76,7 @@ class Process(ABC):
         self._stopping = asyncio.Event()
         self._failure: RookeryError | None = None
         self.membership: Membership | None = None
+        self._replication: Replication | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- what it serves ---
@@ -85,6 +88,23 @@ class Process(ABC):
     @abstractmethod
     async def _begin(self, stack: AsyncExitStack) -> None:
         """All listeners serve: begin whatever else there is. Raises RookeryError."""
+
+    def _join(self, clock: Clock) -> tuple[Membership, Replication]:
+        """Be a member of the cluster, from which a copy of the directory may come. Raises RookeryError."""
+        self.membership = membership = Membership(self.site, self.config, clock)
+        self._replication = replication = Replication(self.config, membership.links)
+        return membership, replication
+
+    @asynccontextmanager
+    async def _leaving(self, stack: AsyncExitStack) -> AsyncIterator[None]:
+        """While what needs the links is opened: they are closed before it, whether it could be or not."""
+        try:
+            yield
+        finally:
+            if self.membership is not None:
+                stack.push_async_callback(self.membership.close)
+            if self._replication is not None:
+                stack.push_async_callback(self._replication.close)
 
     # --- its life ---
 
@@ -149,8 +169,9 @@ class Process(ABC):
         return [] if self.membership is None else self.membership.problems()
 
     def warnings(self) -> list[str]:
-        """The same: soon they may not."""
-        return [] if self.membership is None else self.membership.warnings()
+        """The same: soon they may not, or what it knows may be old."""
+        of_member = [] if self.membership is None else self.membership.warnings()
+        return [*of_member, *([] if self._replication is None else self._replication.warnings())]
 
     async def _serve_console(
         self, stack: AsyncExitStack, operate: Operate, health: Callable[[], Awaitable[Health]], *gauges: Gauges

@@ -70,6 +70,13 @@ class Placing(Enum):
     ROUND_ROBIN = "round-robin"
 
 
+class Share(Enum):
+    """Whose credentials a copy of the directory has."""
+
+    ALL = "all"
+    POOL = "pool"
+
+
 def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(NETWORK.read(text) for text in texts)
 
@@ -216,6 +223,19 @@ class Directory:
         'A PostgreSQL connection string: the directory is kept there, for several nodes; "" keeps it in the site.',
         restart=True,
     )
+    replica: bool = setting(
+        FLAG,
+        False,
+        "Keep a copy of the cluster's directory in the site, and follow the primary, which is one of cluster.directory."
+        " A copy that was promoted is the primary, whatever this says.",
+        restart=True,
+    )
+    share: Share = setting(
+        one_of(Share),
+        Share.ALL,
+        "Whose credentials a copy has: those of all accounts, or of the accounts of this node's pool.",
+        restart=True,
+    )
     placement: Placing = setting(
         one_of(Placing),
         Placing.HERE,
@@ -328,7 +348,7 @@ class Cluster:
     directory: tuple[Endpoint | None, ...] = setting(
         list_of(endpoint(7143)),
         (),
-        "For a node without a directory: the cluster ports of directory nodes, asked in this order.",
+        "The cluster ports of directory nodes, asked in this order by a node without a directory or with a copy.",
         restart=True,
     )
     authority: tuple[Endpoint | None, ...] = setting(

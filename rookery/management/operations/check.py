@@ -117,12 +117,25 @@ def check_settings(site: Site, config: Config) -> list[Problem]:
         most = f"at most limits.connections_per_address, {limits.connections_per_address}"
         found.append(("limits.before_login", str(limits.before_login), most))
     found += _pool_problems(config)
+    found += _replica_problems(config)
     found += bodies.problems(config)
     lines = line_numbers(site.config_file.read_text(encoding="utf-8")) if found else {}
     return [
         Problem(str(site.config_file), lines.get(key, 0), key, shown, f"expected {expected}")
         for key, shown, expected in found
     ]
+
+
+def _replica_problems(config: Config) -> list[tuple[str, str, str]]:
+    """key, found, expected"""
+    if not config.directory.replica:
+        return []
+    found = []
+    if config.directory.database:
+        found.append(("directory.replica", "true", "false, with directory.database"))
+    if not config.cluster.directory:
+        found.append(("cluster.directory", "[]", "the cluster port of the directory's primary, for directory.replica"))
+    return found
 
 
 def _pool_problems(config: Config) -> list[tuple[str, str, str]]:

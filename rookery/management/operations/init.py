@@ -64,6 +64,8 @@ async def _first_opening(site: Site, config: Config, domain: str) -> None:
     if config.directory.database:
         await _join(site, config, domain)
         return
+    if config.directory.replica:  # the domain comes with the copy
+        return
     parts = await Parts.open(site, config)
     try:
         await parts.administration.add_domain(domain)

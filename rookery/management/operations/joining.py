@@ -76,14 +76,14 @@ def kept(site: Site) -> Keeps:
     """What the folder is made to keep. Raises RookeryError: INVALID for a site whose accounts no other node sees."""
     config = open_site(site.folder)[1]
     if config.store.database or site.store.is_dir():
-        if not config.directory.database:
+        if not config.directory.database and not config.directory.replica:
             raise RookeryError(
                 Cause.INVALID,
                 "the accounts of this site are in its own folder, where no other node sees them; a node with mail has"
-                " the directory of the cluster: give it directory.database",
+                " the directory of the cluster: give it directory.database or directory.replica",
             )
         return Keeps.MAIL
-    return Keeps.DIRECTORY if config.directory.database else Keeps.NOTHING
+    return Keeps.DIRECTORY if config.directory.database or config.directory.replica else Keeps.NOTHING
 
 
 def _make(site: Site, plan: Plan) -> None:
