@@ -191,8 +191,8 @@ def supervise(site: Site, config: Config) -> int:
 
 
 def run_all(stages: Iterable[Stage], drain: float, ready: Callable[[], None]) -> None:
-    """Until SIGTERM or SIGINT; SIGHUP goes to all. Raises RookeryError, or what `ready` or a stage raises, once all have
-    ended."""
+    """Until SIGTERM or SIGINT; SIGHUP goes to all. Raises RookeryError, or what `ready` or a stage raises, once all
+    have ended."""
 
     async def live() -> None:
         supervisor = Supervisor(stages, drain=drain)

@@ -117,6 +117,9 @@ def join(
     directory_database: Annotated[
         str, typer.Option("--directory-database", metavar="URI", help="The PostgreSQL database with the directory.")
     ] = "",
+    directory_copy: Annotated[
+        bool, typer.Option("--directory-copy", help="Keep a copy of the directory, of the primary in --directory.")
+    ] = False,
     database: Annotated[
         str, typer.Option("--database", metavar="URI", help="With mail: the database of a dynamic pool.")
     ] = "",
@@ -127,7 +130,8 @@ def join(
 ) -> None:
     """Make this folder a node of the cluster. One that is a site becomes a member, and nothing else of it changes. A
     new one is a frontend, without mail and accounts; with --pool or --database a node with mail; with
-    --directory-database alone one with the directory only."""
+    --directory-database or --directory-copy alone one with the directory only. A static pool without a database for
+    the directory keeps a copy."""
     from rookery.management.operations.joining import Plan, join_cluster
 
     given: Context = context.obj
@@ -140,6 +144,7 @@ def join(
         database=database,
         backends=backend or [],
         shared=directory_database,
+        copy=directory_copy,
     )
     member = join_cluster(given.site_folder(), token, plan)
     write(f"{member.name} is a member of the cluster. Next:")

@@ -34,7 +34,8 @@ FOR_GOOD = frozenset({Cause.DENIED, Cause.INVALID, Cause.EXISTS})  # trying agai
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A new folder, as the options of the command say. `database`: of a dynamic pool; `shared`: of the directory."""
+    """A new folder, as the options of the command say. `database`: of a dynamic pool; `shared`: of the directory;
+    `copy`: it keeps a copy of that."""
 
     hostname: str = "localhost"
     domain: str = ""
@@ -44,12 +45,18 @@ class Plan:
     database: str = ""
     backends: Sequence[str] = ()
     shared: str = ""
+    copy: bool = False
 
     @property
     def keeps(self) -> Keeps:
         if self.database or self.pool or self.backends:
             return Keeps.MAIL
-        return Keeps.DIRECTORY if self.shared else Keeps.NOTHING
+        return Keeps.DIRECTORY if self.shared or self.copy else Keeps.NOTHING
+
+    @property
+    def copies(self) -> bool:
+        """A static pool without a database has a copy."""
+        return self.copy or (self.keeps is Keeps.MAIL and not self.database and not self.shared)
 
 
 def join_cluster(folder: Path, token: str, plan: Plan) -> Member:
@@ -122,11 +129,17 @@ def _settings(plan: Plan) -> dict[str, object]:
         settings |= pool_settings(plan.database, plan.backends)
     if plan.shared:
         settings["directory.database"] = plan.shared
-    if plan.keeps is Keeps.MAIL:
-        if not plan.database and not plan.shared:
+    if plan.copies:
+        if not endpoints or plan.shared or plan.database:
             raise RookeryError(
-                Cause.INVALID, "--pool: a static pool of a cluster needs the directory too: --directory-database"
+                Cause.INVALID,
+                "--directory: a node with a copy of the directory needs the cluster port of its primary, and no"
+                " database for it; other nodes with mail need --directory-database or --database",
             )
+        settings["directory.replica"] = True
+    if plan.keeps is Keeps.MAIL:
+        if plan.copies and not plan.pool:
+            raise RookeryError(Cause.INVALID, "--pool: a static pool needs a name that no other has")
         pool = plan.pool or asyncio.run(_pool_of(plan.shared or plan.database))
         settings["store.pool"] = NAME.read(pool)
     return settings

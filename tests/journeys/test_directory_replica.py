@@ -1,0 +1,80 @@
+"""A cluster of static pools without PostgreSQL: one node has the directory, the others copies of it."""
+
+import imaplib
+import smtplib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.site import RunningSite
+from tests.journeys.waiting import wait_until
+
+ALICE, BOB = "alice@example.test", "bob@example.test"
+
+
+class Cluster:
+    """`first` has the primary and the pool `main`, `second` the pool `south` and a copy of the directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.first = RunningSite(folder / "first", hostname="first.example.test")
+        self.first.init()
+        self.first.rookery("cluster", "init")
+        self.first.start()
+        self.second = RunningSite(folder / "second", hostname="second.example.test")  # only now: its ports are others
+        ports = self.first.ports
+        address = ["--address", f"127.0.0.1:{ports['join']}"]
+        roles = ["--role", "backend", "--role", "directory"]
+        token = self.first.rookery("node", "add", "second", *roles, *address).stdout.strip()
+        made = ["--hostname", self.second.hostname, "--port-offset", str(self.second.offset)]
+        words = ["--domain", "example.test", "--pool", "south", "--directory", f"127.0.0.1:{ports['cluster']}"]
+        self.second.rookery("node", "join", token, *made, *words)
+        self.second.start()
+
+    def kill(self) -> None:
+        self.second.kill()
+        self.first.kill()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path)
+    yield made
+    made.kill()
+
+
+def login(site: RunningSite, address: str, password: str) -> imaplib.IMAP4:
+    client = imaplib.IMAP4("127.0.0.1", site.ports["imap"], 30)
+    client.login(address, password)
+    return client
+
+
+def deliver(site: RunningSite, to: str, subject: str) -> None:
+    with smtplib.SMTP("127.0.0.1", site.ports["smtp"], "client.example.com", 30) as client:
+        client.sendmail("a@example.com", [to], f"From: a@example.com\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+
+
+def arrived(client: imaplib.IMAP4) -> int:
+    client.select("INBOX")
+    return len(client.search(None, "ALL")[1][0].split())
+
+
+def test_pools_without_a_database(cluster: Cluster) -> None:
+    """An account is made at either node in either pool, mail finds it, and who has its mail here gets in while the
+    primary is away."""
+    first, second = cluster.first, cluster.second
+    second.add_account("alice", None, "--pool", "main")
+    first.add_account("bob", None, "--pool", "south")
+    first_client = login(first, ALICE, second.passwords[ALICE])
+    second_client = login(second, BOB, first.passwords[BOB])
+    deliver(second, ALICE, "to the other pool")
+    deliver(first, BOB, "to the other pool")
+    wait_until(lambda: arrived(first_client) == 1, "alice has mail")
+    wait_until(lambda: arrived(second_client) == 1, "bob has mail")
+    first.kill()
+    again = login(second, BOB, first.passwords[BOB])
+    assert arrived(again) == 1
+    said = second.rookery("domain", "add", "other.test", code=1).stderr
+    assert "does not answer" in said
+    deliver(second, BOB, "the primary is away")
+    wait_until(lambda: arrived(again) == 2, "bob has more mail")
