@@ -25,15 +25,16 @@ from rookery.management.directory_services import DirectoryServices
 from rookery.management.fronting import FrontServices
 from rookery.management.fronting import listeners as front_listeners
 from rookery.management.hosting_services import HostingServices
-from rookery.management.keeping import lmtp_socket
-from rookery.management.membership import Membership, files, has_directory_only, is_outpost, roles
+from rookery.management.keeping import lmtp_socket, open_queue
+from rookery.management.membership import Membership, files, has_directory_only, is_outpost, is_perimeter, roles
 from rookery.management.metrics import Gauge
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_tls
 from rookery.management.operations.registry import Operation
-from rookery.management.operations.status import Health, health, hosted_here, queue_figures
+from rookery.management.operations.status import Health, QueueFigures, health, hosted_here, queue_figures
 from rookery.management.outpost import Outpost
 from rookery.management.parts import Parts
+from rookery.management.perimeter import PerimeterServices
 from rookery.management.pooling import follow, register_pool, report_free
 from rookery.management.process import Process, checked, tell
 from rookery.management.services import Services
@@ -133,17 +134,7 @@ class MailNode(Process):
             return await health(parts)
 
         async def queue_gauges() -> list[Gauge]:
-            queue = await queue_figures(parts)
-            return [
-                ("queue_messages", "Messages in the queue.", {"": queue.messages}),
-                ("queue_recipients", "Recipients in the queue, by state.", dict(queue.states)),
-                ("queue_octets", "Octets of the messages in the queue.", {"": queue.octets}),
-                (
-                    "queue_oldest_seconds",
-                    "How long the oldest message has been in the queue; 0: it is empty.",
-                    {"": queue.oldest_age},
-                ),
-            ]
+            return _queue_gauges(await queue_figures(parts))
 
         async def hosted_gauge() -> list[Gauge]:
             return [("hosted_accounts", "Accounts that this backend hosts.", {"": await hosted_here(parts)})]
@@ -210,6 +201,35 @@ class FrontNode(Process):
         self._front.start()
 
 
+class PerimeterNode(Process):
+    """A process of a node that takes mail into a queue of its own, and keeps neither mail nor accounts."""
+
+    listeners = ("smtp",)
+
+    async def _build(self, stack: AsyncExitStack) -> PerimeterServices:
+        clock = SystemClock()
+        self.membership = membership = Membership(self.site, self.config, clock)
+        stack.push_async_callback(membership.close)
+        spool = await open_queue(self.site, self.config, membership.member.name, clock=clock, gate=self._gate)
+        stack.push_async_callback(spool.close)
+        self._perimeter = PerimeterServices(self.site, self.config, membership, self._tls, clock, spool)
+        stack.push_async_callback(self._perimeter.close)
+        return self._perimeter
+
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        perimeter = self._perimeter
+        outpost = Outpost(self.site, self.config, self, perimeter.problems, queue=perimeter.parts)
+
+        async def operate(operation: Operation, arguments: msgspec.Struct) -> object:
+            return await outpost.run(operation, msgspec.structs.asdict(arguments))
+
+        async def queue_gauges() -> list[Gauge]:
+            return _queue_gauges(await queue_figures(perimeter.parts.whole))
+
+        await self._serve_console(stack, operate, outpost.health, queue_gauges, perimeter.gauges)
+        perimeter.start()
+
+
 class DirectoryNode(Process):
     """A process of a node that keeps accounts, and no mail."""
 
@@ -250,6 +270,19 @@ class DirectoryNode(Process):
             await asyncio.sleep(MAINTAIN_EVERY)
 
 
+def _queue_gauges(queue: QueueFigures) -> list[Gauge]:
+    return [
+        ("queue_messages", "Messages in the queue.", {"": queue.messages}),
+        ("queue_recipients", "Recipients in the queue, by state.", dict(queue.states)),
+        ("queue_octets", "Octets of the messages in the queue.", {"": queue.octets}),
+        (
+            "queue_oldest_seconds",
+            "How long the oldest message has been in the queue; 0: it is empty.",
+            {"": queue.oldest_age},
+        ),
+    ]
+
+
 # --- what the command calls -------------------------------------------------------------------------------------------
 
 
@@ -270,6 +303,8 @@ def serve(folder: Path, backend: str = "", before_ready: Callable[[Parts], Await
     async def live() -> None:
         if has_directory_only(site):
             await DirectoryNode(site, config, warnings, tls).run()
+        elif is_perimeter(site):
+            await PerimeterNode(site, config, warnings, tls).run()
         elif is_outpost(site):
             await FrontNode(site, config, warnings, tls).run()
         else:

@@ -83,6 +83,7 @@ NOT_YOUR_ADDRESS = b"550 5.7.1 That sender address is not yours\r\n"
 TOO_MANY_FAILED_LOGINS = b"421 4.7.0 Too many failed logins\r\n"
 NOT_FOR_YOU = b"554 5.7.1 No LMTP for you\r\n"
 TOO_MANY_CONNECTIONS = b"421 4.7.0 Too many connections\r\n"
+TAKEN_BEFORE = b"250 2.0.0 Taken before\r\n"  # another node hands it in again
 NOBODY_TAKES_MAIL = b"421 4.3.2 No server of this site can take mail now, try again later\r\n"
 SHUTTING_DOWN = b"421 4.3.2 Shutting down, try again later\r\n"
 TIMED_OUT = b"421 4.4.2 Timed out\r\n"

@@ -65,16 +65,19 @@ async def serve_mx(
     clock: Clock,
     tls: ssl.SSLContext | None = None,
     full: Full | None = None,
+    giver: str = "",
 ) -> None:
-    """One connection. `tls`: what STARTTLS uses; None: it is not offered. `full` is asked at RCPT."""
-    offer = Offer(size=settings.message_size)
+    """One connection. `tls`: what STARTTLS uses; None: it is not offered. `full` is asked at RCPT. `giver`: the
+    node that hands mail in, whose delivery ids are taken once each.
+    """
+    offer = Offer(size=settings.message_size, xdelivery=bool(giver))
     engine = Engine(
         settings.hostname,
-        Offer(size=settings.message_size, starttls=tls is not None),
+        offer if tls is None else Offer(size=settings.message_size, starttls=True),
         offer_tls=offer,
         tls=stream.tls is not None,
     )
-    session = Session(stream, engine, spool, directory, settings, clock, full)
+    session = Session(stream, engine, spool, directory, settings, clock, full, giver)
     log_connection(log, stream, session.id)
     await converse(stream, session, settings=settings, tls=tls)
 
@@ -107,6 +110,7 @@ class Session(Receiver):
         "_clock",
         "_directory",
         "_full",
+        "_giver",
         "_head_id",
         "_hops",
         "_message",
@@ -126,7 +130,7 @@ class Session(Receiver):
 
     def __init__(
         self, stream: Stream, engine: Engine, spool: Acceptance, directory: Asked[Addresses], settings: SmtpSettings,
-        clock: Clock, full: Full | None = None,
+        clock: Clock, full: Full | None = None, giver: str = "",
     ) -> None:  # fmt: skip
         super().__init__(engine)
         self._stream = stream
@@ -135,6 +139,7 @@ class Session(Receiver):
         self._settings = settings
         self._clock = clock
         self._full = full
+        self._giver = giver
         self._recipients: list[Recipient] = []
         self._message = ""  # the id of the message that is coming in
         self._hops = 0
@@ -253,6 +258,8 @@ class Session(Receiver):
                 for word in event.notify:
                     notify |= _NOTIFY[word]
             self._recipients.append(Recipient(event.recipient, event.original, notify))
+        elif event.delivery_id:
+            self._recipients.append(Recipient(event.recipient, given=f"{self._giver}/{event.delivery_id}"))
         else:
             self._recipients.append(Recipient(event.recipient))
         self.engine.accept()
@@ -311,6 +318,10 @@ class Session(Receiver):
         try:
             message = await self._spool.accept(incoming)
         except RookeryError as error:
+            if error.cause is Cause.EXISTS:
+                self.log.info("taken-before", session=self.id, node=self._giver, sender=mail.sender, size=size)
+                self.engine.accept(replies.TAKEN_BEFORE)
+                return
             self.log.refused("refused", error.refusal, session=self.id, message=self._message, sender=mail.sender)
             self.engine.refuse(reply(error.cause, Moment.MESSAGE))
             return

@@ -60,7 +60,7 @@ def delivery_settings(config: Config) -> SmtpSettings:
 
 def queue_settings(config: Config) -> QueueSettings:
     return QueueSettings(
-        notices=NoticeSettings(config.site.hostname, f"postmaster@{config.site.domain}"),
+        notices=NoticeSettings(config.site.hostname, f"postmaster@{config.site.domain}".rstrip("@")),
         schedule=Schedule(lifetime=config.queue.lifetime, retry=config.queue.retry),
         hops=config.smtp.hops,
     )
@@ -109,10 +109,25 @@ def build_queue(
     backends.
     """
     dice = random.Random()
-    hostname, queue = config.site.hostname, config.queue
+    hostname = config.site.hostname
     local: Delivery = LocalDelivery(LocalDialer(store, directory, config, clock, hosts), LocalSettings(hostname))
     if config.store.database or directory.shared:
         local = HostedDelivery(hosts, directory, local, ways.to)
+    return Queue(
+        spool,
+        local,
+        remote(site, config, clock, dice),
+        directory,
+        clock=clock,
+        dice=dice,
+        settings=queue_settings(config),
+        forget=forget,
+    )
+
+
+def remote(site: Site, config: Config, clock: Clock, dice: random.Random) -> RemoteDelivery:
+    """To other sites. Raises RookeryError when the password of the smarthost cannot be read."""
+    hostname, queue = config.site.hostname, config.queue
     outside = HostSettings(
         hostname,
         own_names=frozenset({hostname}),
@@ -121,18 +136,8 @@ def build_queue(
         tls=client_context(),
         verified_tls=client_context(verify=True) if queue.smarthost is not None else None,
     )
-    remote = RemoteDelivery(
+    return RemoteDelivery(
         Hosts(outside, _resolver(config), dial, dice), clock, dice, RemoteSettings(connections=queue.deliveries)
-    )
-    return Queue(
-        spool,
-        local,
-        remote,
-        directory,
-        clock=clock,
-        dice=dice,
-        settings=queue_settings(config),
-        forget=forget,
     )
 
 

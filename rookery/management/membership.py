@@ -67,6 +67,13 @@ def has_directory_only(site: Site) -> bool:
     return keeps(roles(site)) is Keeps.DIRECTORY
 
 
+def is_perimeter(site: Site) -> bool:
+    """Whether its certificate says that it takes mail, and has neither accounts nor users' clients. Raises
+    RookeryError."""
+    own = roles(site)
+    return is_outpost(site) and Role.MX_IN in own and Role.FRONTEND not in own
+
+
 class Membership:
     """Of a node that has joined; raises RookeryError NOT_FOUND when it has not, CORRUPT."""
 

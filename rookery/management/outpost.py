@@ -17,9 +17,17 @@ from rookery.management.membership import files
 from rookery.management.operations import logs
 from rookery.management.operations.check import check_tls
 from rookery.management.operations.registry import Operation
-from rookery.management.operations.status import Health, MemberFigures, Status, within
+from rookery.management.operations.status import (
+    Health,
+    MemberFigures,
+    Status,
+    queue_figures,
+    spool_problems,
+    within,
+)
 from rookery.management.operations.trace import Trace, logged
 from rookery.management.parts import Parts
+from rookery.management.queue_parts import QueueParts, operate_queue
 from rookery.management.site import Site
 
 NO_PARTS = cast(Parts, None)  # for operations that look at none
@@ -33,7 +41,7 @@ def nothing() -> list[str]:
 
 class Outpost:
     """`process` None: the site is stopped. `problems`: why it does not serve, beside what every node can say.
-    `parts`: of a node with the directory, which can do whatever needs no more than that.
+    `parts`: of a node with the directory, which can do whatever needs no more than that; `queue`: of one with a queue.
     """
 
     def __init__(
@@ -43,6 +51,7 @@ class Outpost:
         process: Served | None = None,
         problems: Callable[[], list[str]] = nothing,
         parts: DirectoryParts | None = None,
+        queue: QueueParts | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._site = site
@@ -50,6 +59,7 @@ class Outpost:
         self._process = process
         self._problems = problems
         self._parts = parts
+        self._queue = queue
         self._clock = clock or SystemClock()
         self._answers: dict[str, Answering] = {
             "ping": self.ping,
@@ -63,6 +73,8 @@ class Outpost:
     async def run(self, operation: Operation, arguments: Mapping[str, object]) -> object:
         """Raises RookeryError: as the operation does, UNSUPPORTED when this node cannot answer it."""
         answer = self._answers.get(operation.name)
+        if self._queue is not None and (answer is None or operation.name == "trace"):
+            return await operate_queue(self._queue, operation, arguments)
         if answer is None and self._parts is not None:
             return await operate(self._parts, operation, arguments)
         if answer is None:
@@ -108,7 +120,7 @@ class Outpost:
             domains=domains,
             accounts=accounts,
             connections=dict(process.connections()) if process else {},
-            queue=None,
+            queue=None if self._queue is None else await queue_figures(self._queue.whole),
             member=self._member(),
         )
 
@@ -118,6 +130,8 @@ class Outpost:
         tls = await asyncio.to_thread(check_tls, self._site, config, self._clock.wall())
         process = self._process
         problems = [*(process.problems() if process else []), *self._problems()]
+        if self._queue is not None:
+            problems += await spool_problems(self._queue.spool)
         if self._parts is not None:
             read = self._parts.directory.find(lambda directory: directory.last_change())
             problems += [": ".join(one) for one in [await within("the directory cannot be read", read)] if one]

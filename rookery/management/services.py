@@ -113,7 +113,7 @@ class Services:
     async def enter_mx(self, stream: LinkStream, node: Member, preface: Preface) -> None:
         """A session that a frontend has begun, or mail that a node hands in, one after the other."""
         if not preface.resume:
-            await self._hand_in(stream)
+            await self._hand_in(stream, giver=node.name)
             return
         await self._enter_mx(stream, preface.session, preface.resume)
 

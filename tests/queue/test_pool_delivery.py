@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict, own
-from rookery.distribution.delivery.pool import PoolDelivery
+from rookery.distribution.delivery.pool import InwardDelivery, PoolDelivery
 
 DONE = Outcome(Verdict.DONE, 250, "2.0.0", "Delivered")
 ELSEWHERE = Outcome(Verdict.LATER, 451, "4.3.2", "The mailbox is hosted by backend b9")
@@ -91,3 +91,37 @@ async def test_a_pool_without_addresses_waits_for_one() -> None:
     pool = Pool("1", "2")
     await pool.delivery.close()
     assert all(backend.closed for backend in pool.backends.values())
+
+
+def test_what_is_handed_inward_goes_to_the_same_node_at_every_attempt() -> None:
+    nodes = {address: Backend() for address in ("1", "2", "3")}
+    delivery = InwardDelivery(tuple(nodes), nodes.__getitem__)
+
+    def send(message: str) -> Outcome:
+        answered: list[Outcome] = []
+
+        async def nothing() -> AsyncIterator[bytes]:
+            yield b""
+
+        job = Job("", ("a",), 0, False, False, message, "s", None, nothing, answered.extend)
+        delivery.submit(job)
+        return answered[0]
+
+    for message in ("c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"):
+        before = {address: len(node.taken) for address, node in nodes.items()}
+        assert [send(message) for _ in range(3)] == [DONE] * 3
+        grown = {address for address, node in nodes.items() if len(node.taken) > before[address]}
+        assert len(grown) == 1
+    assert all(node.taken for node in nodes.values())  # and not all to one
+    lost = own("4.4.2", "the connection was lost")
+    for node in nodes.values():
+        node.answers = {"a": lost}
+    assert send("c1") == lost  # it may have been taken: nobody else is asked
+    for node in nodes.values():
+        node.answers = {"a": ELSEWHERE}
+    counts = [len(node.taken) for node in nodes.values()]
+    assert send("c1") == ELSEWHERE
+    assert [len(node.taken) - count for node, count in zip(nodes.values(), counts, strict=True)] == [1, 1, 1]
+    for node in nodes.values():
+        node.answers = {"a": own("5.1.1", "no such address")}
+    assert send("c1").verdict is Verdict.NEVER

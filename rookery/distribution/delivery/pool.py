@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from rookery.base.log import logger
 from rookery.distribution.delivery.outcome import Job, Outcome, Verdict, own
+from rookery.distribution.placement.rendezvous import ranked
 
 log = logger("delivery")
 
@@ -42,8 +43,11 @@ class PoolDelivery:
         if not self._ways:
             job.all(own(NOT_THERE, f"pool {self._pool} has no address for deliveries"))
             return
+        self._try(job, self._order(job))
+
+    def _order(self, job: Job) -> list[Way]:
         first = next(self._turn) % len(self._ways)
-        self._try(job, [*self._ways[first:], *self._ways[:first]])
+        return [*self._ways[first:], *self._ways[:first]]
 
     async def close(self) -> None:
         for way in self._ways:
@@ -72,4 +76,20 @@ class PoolDelivery:
         """A new account may not have been heard of there yet; a removed one is found out here, at the next attempt."""
         if result.verdict is Verdict.NEVER and result.enhanced == UNKNOWN:
             return own("4.3.0", f"pool {self._pool} does not know the address yet")
+        return result
+
+
+class InwardDelivery(PoolDelivery):
+    """To nodes with a queue, each of which takes any mail. A message goes to the same one first at every attempt: that
+    one knows by the delivery ids what it has taken, should its answer have been lost.
+    """
+
+    def __init__(self, addresses: Sequence[str], way: Callable[[str], Way]) -> None:
+        super().__init__("of nodes with a queue", addresses, way)
+        self._named = list(zip(addresses, self._ways, strict=True))
+
+    def _order(self, job: Job) -> list[Way]:
+        return [way for _, way in ranked(job.delivery.encode(), self._named, lambda pair: pair[0])]
+
+    def _judged(self, result: Outcome) -> Outcome:
         return result

@@ -108,6 +108,13 @@ def trim_history(tx: Transaction, before: int, rows: int) -> int:
     return gone
 
 
+def forget_taken(tx: Transaction, before: int) -> int:
+    """Delivery ids of other nodes that were taken before; a slice a call."""
+    return tx.run(
+        "DELETE FROM taken WHERE given IN (SELECT given FROM taken WHERE at < ? ORDER BY at LIMIT ?)", before, SLICE
+    )
+
+
 # --- reads ---------------------------------------------------------------------------------------------------------
 
 

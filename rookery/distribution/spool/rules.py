@@ -18,6 +18,7 @@ from enum import IntFlag
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from rookery.base.errors import Cause, Refusal
 from rookery.base.ids import AccountId, BlobId
@@ -34,6 +35,7 @@ from rookery.distribution.spool.values import (
     MessageReport,
     NoticeKind,
     Notify,
+    Recipient,
     RecipientReport,
     Settled,
     State,
@@ -82,6 +84,13 @@ class Acceptance(msgspec.Struct, frozen=True):
     incoming: Incoming
     received: int
     claimant: int | None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """`item`: with the recipients that were taken."""
+
+    item: Acceptance
+    envelope: Envelope
 
 
 class Claiming(msgspec.Struct, frozen=True):
@@ -147,6 +156,36 @@ def claimed_recipient(row: Sequence[Any]) -> ClaimedRecipient:
 
 
 # --- accept --------------------------------------------------------------------------------------------------------
+
+
+def accept_new(tx: Transaction, places: Places, items: Sequence[Acceptance]) -> list[Accepted | Refusal]:
+    """As `accept_batch`, without recipients that were taken before: of a message with no others nothing is written
+    (EXISTS)."""
+    given = {(recipient.given,) for item in items for recipient in item.incoming.recipients if recipient.given}
+    if not given:
+        return [Accepted(*pair) for pair in zip(items, accept_batch(tx, places, items), strict=True)]
+    known = {row[0] for row in tx.select_many("taken", ("given",), ("given",), sorted(given))}
+    left = [_without(item, known) for item in items]
+    kept = [item for item in left if item is not None]
+    ids = [(one.given, item.received) for item in kept for one in item.incoming.recipients if one.given]
+    if ids:
+        tx.insert_many("taken", ("given", "at"), ids)
+    made = iter([Accepted(*pair) for pair in zip(kept, accept_batch(tx, places, kept), strict=True)] if kept else ())
+    again = Refusal(Cause.EXISTS, "the message was taken before")
+    return [again if item is None else next(made) for item in left]
+
+
+def _without(item: Acceptance, known: set[str]) -> Acceptance | None:
+    """Without recipients whose delivery ids are known; those of the others are from now on. None: nobody is left."""
+    recipients: list[Recipient] = []
+    for one in item.incoming.recipients:
+        if one.given and one.given in known:
+            continue
+        known.add(one.given)
+        recipients.append(one)
+    if len(recipients) == len(item.incoming.recipients):
+        return item
+    return replace(item, incoming=replace(item.incoming, recipients=tuple(recipients))) if recipients else None
 
 
 def accept_batch(tx: Transaction, places: Places, items: Sequence[Acceptance]) -> list[Envelope]:

@@ -72,5 +72,11 @@ HOLDERS = (
     "ALTER TABLE incarnation ADD COLUMN ended INTEGER",
 )
 
+# What other nodes have handed in: the delivery ids that they gave, each for one recipient of a message.
+TAKEN = (
+    "CREATE TABLE taken (given TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID, STRICT",
+    "CREATE INDEX taken_at ON taken (at)",
+)
+
 # 3 is the table of bodies, on PostgreSQL alone (shared.py)
-MIGRATIONS = (Migration(1, FIRST, "0.1.0"), Migration(2, HOLDERS, "0.1.0"))
+MIGRATIONS = (Migration(1, FIRST, "0.1.0"), Migration(2, HOLDERS, "0.1.0"), Migration(4, TAKEN, "0.1.0"))

@@ -19,7 +19,7 @@ from rookery.storage.postgres import PostgresDatabase
 from rookery.storage.postgres_blobs import PostgresBlobs, body_tables
 from rookery.storage.writer import Writer
 
-SHARED_MIGRATIONS = (*MIGRATIONS, body_tables(3))
+SHARED_MIGRATIONS = tuple(sorted((*MIGRATIONS, body_tables(3)), key=lambda migration: migration.version))
 SCHEMA = "spool"
 
 

@@ -20,7 +20,7 @@ from rookery.distribution.spool.bodies import LiveOctets, RecentBodies, release
 from rookery.distribution.spool.ids import MessageIds, message_number, message_text
 from rookery.distribution.spool.incarnations import Incarnation
 from rookery.distribution.spool.membership import Membership
-from rookery.distribution.spool.rules import Acceptance, Claiming, Settling
+from rookery.distribution.spool.rules import Acceptance, Accepted, Claiming, Settling
 from rookery.distribution.spool.values import Claimed, ClaimedRecipient, Envelope, Incoming, Settled, Settlement
 from rookery.storage.blobs import LookAgain, Place
 from rookery.storage.bodies import Blobs
@@ -117,8 +117,8 @@ class Spool:
             wake=lambda: self._taker.wake(),
         )
         self.live = LiveOctets(self.read(admin.live_octets))
-        self._accept: Rule[Acceptance, Envelope] = Rule(
-            "spool-accept", lambda tx, items: rules.accept_batch(tx, places.places, items)
+        self._accept: Rule[Acceptance, Accepted] = Rule(
+            "spool-accept", lambda tx, items: rules.accept_new(tx, places.places, items)
         )
         self._claim: Rule[Claiming, tuple[Claimed, ...]] = Rule("spool-claim", rules.claim_batch)
         self._settle: Rule[Settling, Settled] = Rule("spool-settle", self._settle_batch)
@@ -164,7 +164,8 @@ class Spool:
     async def accept(self, incoming: Incoming) -> str:
         """THE FIRST COMMIT POINT (rules.py): when this returns, the message is ours. Returns its id.
 
-        Raises RookeryError: DISK_FULL, UNAVAILABLE, INVALID (a bad id); then nothing was taken.
+        Raises RookeryError: DISK_FULL, UNAVAILABLE, INVALID (a bad id), EXISTS (another node has handed it in before);
+        then nothing was taken.
         """
         try:
             await self.writer.room()
@@ -192,13 +193,13 @@ class Spool:
             done(error.refusal)
             return
 
-        def committed(result: Envelope | Refusal) -> None:
+        def committed(result: Accepted | Refusal) -> None:
             if isinstance(result, Refusal):
                 release(incoming.staged)
                 done(result)
                 return
-            done(result.message)
-            self._accepted(item, result)
+            done(result.envelope.message)
+            self._accepted(result.item, result.envelope)
 
         self.writer.submit(self._accept, item, done=committed, bodies=((item.blob, incoming.staged),))
 

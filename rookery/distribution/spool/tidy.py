@@ -25,6 +25,7 @@ log = logger("spool")
 SEAL_AT = 8 * 1024 * 1024  # octets of the current segment worth giving up when most of it is dead
 MOSTLY_DEAD = 4  # a segment is emptied when less than a quarter of it is needed
 STRAY = 3600.0  # seconds after which a body without a message will not get one any more
+TAKEN = 30 * 86_400.0  # seconds for which it is known what other nodes have handed in: longer than any keeps mail
 MOVES = 100  # bodies moved by one step
 MOVE_OCTETS = 8 * 1024 * 1024  # of one step
 
@@ -40,6 +41,7 @@ class Tidied(msgspec.Struct, frozen=True):
 async def tidy(spool: Spool) -> Tidied:
     """Raises RookeryError or OSError when the disk does; then the rest is left for the next time."""
     forgotten = await _forget_history(spool)
+    await _forget_taken(spool)
     if spool.database.shared:
         await spool.take_over()  # what was left behind by somebody who had ended already
         await _delete_strays(spool)
@@ -64,6 +66,12 @@ async def _forget_history(spool: Spool) -> int:
         total += gone
         if gone < admin.SLICE:
             return total
+
+
+async def _forget_taken(spool: Spool) -> None:
+    before = int(spool.clock.wall() - TAKEN)
+    while await spool.writer.exclusive(lambda tx: admin.forget_taken(tx, before)) == admin.SLICE:
+        pass
 
 
 async def _delete_strays(spool: Spool) -> None:

@@ -50,11 +50,14 @@ class Notify(IntFlag):
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """One RCPT. `address` as given; `original` is ORCPT ("rfc822;..."), if the sender gave one."""
+    """One RCPT. `address` as given; `original` is ORCPT ("rfc822;..."), if the sender gave one. `given`: the delivery id
+    of the node that hands it in, with that node's name; the same one is taken once.
+    """
 
     address: str
     original: str = ""
     notify: Notify = Notify.FAILURE
+    given: str = ""
 
 
 class Incoming(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from rookery.management.operations.check import check_tls
 from rookery.management.operations.registry import operation
 
 if TYPE_CHECKING:
+    from rookery.distribution.spool.spool import Spool
     from rookery.management.parts import Parts
     from rookery.storage.engine import Transaction
 
@@ -135,6 +136,12 @@ async def health(parts: "Parts") -> Health:
         [*parts.running.problems(), *parts.running.warnings()] if parts.running else []
     )
     return Health(not problems, problems, warnings, parts.placement.draining)
+
+
+async def spool_problems(spool: "Spool") -> list[str]:
+    """Of a node that has a queue and no more."""
+    found = await within("the spool does not commit", spool.writer.exclusive(_nothing))
+    return [] if found is None else [": ".join(found)]
 
 
 async def within(problem: str, work: Awaitable[object]) -> tuple[str, str] | None:

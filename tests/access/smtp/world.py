@@ -135,7 +135,7 @@ class World:
         await client.replies(1)
         return client
 
-    async def mx(self, peer: Peer = OUTSIDE, hello: str = "EHLO client.test\n") -> Client:
+    async def mx(self, peer: Peer = OUTSIDE, hello: str = "EHLO client.test\n", giver: str = "") -> Client:
         client = await self._connect(
             lambda stream: serve_mx(
                 stream,
@@ -144,6 +144,7 @@ class World:
                 settings=self.settings,
                 clock=self.clock,
                 full=Fullness(self.directory, self.store),
+                giver=giver,
             ),
             peer,
         )
