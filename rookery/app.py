@@ -30,9 +30,11 @@ from rookery.management.membership import Membership, files, has_directory_only,
 from rookery.management.metrics import Gauge
 from rookery.management.operations.accounts import make_missing, purge_expired
 from rookery.management.operations.check import check_tls
+from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.operations.registry import Operation
 from rookery.management.operations.status import Health, QueueFigures, health, hosted_here, queue_figures
 from rookery.management.outpost import Outpost
+from rookery.management.overview import Self
 from rookery.management.parts import Parts
 from rookery.management.perimeter import PerimeterServices
 from rookery.management.pooling import follow, register_pool, report_free
@@ -117,6 +119,9 @@ class MailNode(Process):
         if self.config.queue.database:
             self._spawn(take_over_dead(parts))
 
+    async def overview(self) -> ClusterStatus:
+        return await super().overview() if self._hosting is None else await self._hosting.overview()
+
     def connections(self) -> Mapping[str, int]:
         brought = {} if self._hosting is None else {"frontends": self._hosting.sessions}
         return {**super().connections(), **brought}
@@ -189,6 +194,7 @@ class FrontNode(Process):
         stack.push_async_callback(membership.close)
         self._front = FrontServices(self.config, membership, self._tls, clock)
         stack.push_async_callback(self._front.close)
+        Self(membership, self)
         return self._front
 
     async def _begin(self, stack: AsyncExitStack) -> None:
@@ -257,6 +263,9 @@ class DirectoryNode(Process):
         await self._serve_console(stack, operate, outpost.health, services.gauges)
         await services.start(self._addresses)
         self._spawn(self._watch(parts))
+
+    async def overview(self) -> ClusterStatus:
+        return await self._directory.overview()
 
     def connections(self) -> Mapping[str, int]:
         return {"frontends": len(self._directory.handoff.sessions)}

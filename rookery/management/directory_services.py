@@ -5,6 +5,8 @@ and where it is the authority, new nodes and renewals.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
+import msgspec
+
 from rookery import __version__
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.linked import LinkedHosts, link_to, peer
@@ -27,6 +29,7 @@ from rookery.distribution.service.calls import (
     Directories,
     Expect,
     Expected,
+    Figures,
     Host,
     Moved,
     Renew,
@@ -36,12 +39,13 @@ from rookery.distribution.service.calls import (
 )
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
-from rookery.distribution.service.questions import Questions
 from rookery.management.authority_duty import AuthorityDuty
 from rookery.management.directory_parts import DirectoryParts
 from rookery.management.keeping import at_port
 from rookery.management.membership import Membership, files, told
 from rookery.management.metrics import Gauge
+from rookery.management.operations.cluster_status import ClusterStatus
+from rookery.management.overview import Overview, Self
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
 from rookery.net.cluster.link import Link
@@ -59,7 +63,8 @@ Where = Callable[[AccountRecord, str], Awaitable[Host]]
 class DirectoryServices:
     """Of one process of a node that has joined. `here`: where this process is reached. `bring`: has the host of an
     account expect somebody; without it the backends of the account's pool are asked. `handoff`: of one that hosts
-    accounts; others pass sessions on. `where`: which backend is to take deliveries; else one after the other.
+    accounts; others pass sessions on. `where`: which backend is to take deliveries; else one after the other. `more`:
+    adds what only a node with mail knows of itself.
     """
 
     def __init__(
@@ -69,7 +74,9 @@ class DirectoryServices:
         bring: Bring | None = None,
         handoff: Handoff | None = None,
         where: Where | None = None,
+        more: Callable[[Figures], Awaitable[Figures]] | None = None,
     ) -> None:
+        self._more = more
         self._parts = parts
         self._membership = membership
         self._members = Members(parts.directory)
@@ -90,8 +97,10 @@ class DirectoryServices:
         registrar = Registrar(parts.directory, files(parts.site))
         self._duty = AuthorityDuty(registrar, membership, config, parts.clock) if authority else None
         self.here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
+        assert parts.running is not None
+        self._overview = Overview(Self(membership, parts.running, self._figures), membership, parts.directory)
         self._unwatch: Callable[[], None] = lambda: None
-        self.questions = Questions()
+        self.questions = membership.questions
         self._asked = MailStreams({carry.PROTOCOL: carry.Carried(self.questions.answer).enter})
         self._replication = parts.replication
         self._directory.take(self.questions)
@@ -135,6 +144,14 @@ class DirectoryServices:
 
     def reload(self, config: Config) -> None:
         self._parts.take_up(config)
+
+    async def overview(self) -> ClusterStatus:
+        return await self._overview.status()
+
+    async def _figures(self, figures: Figures) -> Figures:
+        change = await self._parts.directory.find(lambda directory: directory.last_change())
+        figures = msgspec.structs.replace(figures, backend=self.here.backend, change=change)
+        return figures if self._more is None else await self._more(figures)
 
     async def gauges(self) -> list[Gauge]:
         return [

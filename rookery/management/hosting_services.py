@@ -5,6 +5,8 @@ accounts that it hosts, and mail that frontends bring.
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from rookery.access.frontend.linked import LinkedHosts
 from rookery.access.frontend.way import HandOver
 from rookery.access.handoff import Enter, HostHandoff
@@ -17,12 +19,13 @@ from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import AccountRecord, PoolKind
 from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import Elsewhere
-from rookery.distribution.service.calls import Expect, Expected, Host, Moved
+from rookery.distribution.service.calls import Expect, Expected, Figures, Host, Moved
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.management.directory_services import DirectoryServices, after
 from rookery.management.membership import Membership
 from rookery.management.metrics import Gauge
+from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.parts import Parts
 from rookery.management.services import Services
 from rookery.net.cluster.link import Link
@@ -42,7 +45,7 @@ class HostingServices:
         self.handoff = HostHandoff(
             Handles(parts.clock), LinkedHosts(membership.links), parts.directory, parts.hosts, enter, self._reached
         )
-        self._directory = DirectoryServices(parts, membership, self._bring, self.handoff, self._where)
+        self._directory = DirectoryServices(parts, membership, self._bring, self.handoff, self._where, self._figures)
         self._here = self._directory.here
         services.join(HandOver(LinkedHosts(membership.links), self._directory.bring, membership.member.name))
         self._finder = Finder(self._expect, parts.clock)
@@ -85,6 +88,25 @@ class HostingServices:
 
     async def close(self) -> None:
         await self._directory.close()
+
+    async def overview(self) -> ClusterStatus:
+        return await self._directory.overview()
+
+    async def _figures(self, figures: Figures) -> Figures:
+        parts = self._parts
+        here = parts.directory.here
+        pools = await parts.directory.find(lambda directory: directory.pools())
+        hosted = parts.placement.hosted()
+        own = [one for one in await parts.placement.backends() if one.backend == parts.backend]
+        return msgspec.structs.replace(
+            figures,
+            pool=next((pool.name for pool in pools if pool.id == here), parts.config.store.pool),
+            dynamic=bool(parts.config.store.database),
+            incarnation=own[0].incarnation if own else 0,
+            draining=parts.placement.draining,
+            accounts=len(hosted) if parts.config.store.database else parts.store.accounts_in_memory,
+            epoch=max(hosted.values(), default=0),
+        )
 
     async def gauges(self) -> list[Gauge]:
         return await self._directory.gauges()

@@ -26,11 +26,13 @@ from rookery.distribution.cluster.messages import Issued, read_answer
 from rookery.distribution.cluster.renewing import LOOK, Renewing
 from rookery.distribution.directory.reads_members import fingerprint
 from rookery.distribution.directory.values import Revoked, Standing
-from rookery.distribution.service.calls import Renew, Renewed, RevokedNodes, decode_answer, encode
+from rookery.distribution.service.calls import LinkFigures, Renew, Renewed, RevokedNodes, decode_answer, encode
+from rookery.distribution.service.questions import Questions
 from rookery.management.desk import ask as ask_at_desk
 from rookery.management.metrics import Gauge
 from rookery.management.operations.status import MemberFigures
 from rookery.management.site import Site
+from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import DialSettings, Links
 from rookery.net.cluster.node import Node, Service
 from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
@@ -89,9 +91,10 @@ class Membership:
         self._heard = clock.monotonic()
         cluster = self.contexts.state.cluster
         self._node = Node(cluster, self.member.name, __version__, lambda der: member_of(der, cluster), self._admits)
+        self.questions = Questions()  # whoever dialled may be asked too
         self.links = Links(
             self._node,
-            Service(),
+            Service(called=self.questions.called),
             self.contexts.client,
             wheel=shared_wheel(),
             settings=DialSettings(size=config.cluster.links, local=config.cluster.local),
@@ -123,6 +126,22 @@ class Membership:
             self.links.streams + (0 if port is None else port.streams),
             self.heard,
         )
+
+    def peers(self) -> list[LinkFigures]:
+        """With whom it has links, and whom it has heard of before."""
+        now = shared_wheel().now()
+        found = {name: LinkFigures(name, False, 0, now - heard) for name, heard in self._node.heard.items()}
+        for link in [*self.links, *(self._port or ())]:
+            known = found.get(link.peer.name)
+            streams, heard = link.streams, float(link.silent)
+            if known is not None:
+                streams, heard = streams + known.streams, min(heard, known.heard)
+            found[link.peer.name] = LinkFigures(link.peer.name, True, streams, heard)
+        return sorted(found.values(), key=lambda one: (not one.up, one.heard))
+
+    def link_from(self, name: str) -> Link | None:
+        """One that the node has dialled, if there is one."""
+        return None if self._port is None else self._port.named(name)
 
     def problems(self) -> list[str]:
         """Why other nodes do not take it for one of theirs, in plain words."""

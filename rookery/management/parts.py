@@ -29,6 +29,7 @@ from rookery.distribution.queue.queue import Queue
 from rookery.distribution.spool.spool import Spool
 from rookery.management.keeping import Placing, open_accounts, open_mail, open_queue
 from rookery.management.mailing import build_queue, queue_settings
+from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.operations.status import MemberFigures
 from rookery.management.pooling import across
 from rookery.management.replication import Replication, ready
@@ -85,6 +86,10 @@ class Running(Protocol):
 
     def member(self) -> MemberFigures | None:
         """As it is in its cluster, if it is in one."""
+        ...
+
+    async def overview(self) -> ClusterStatus:
+        """All of its cluster. Raises RookeryError, NOT_FOUND when it is in none."""
         ...
 
     def problems(self) -> list[str]:

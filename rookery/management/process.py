@@ -24,6 +24,7 @@ from rookery.management.membership import Membership
 from rookery.management.node_log import direct_log, log_unhandled, reopen_log
 from rookery.management.notify import notify
 from rookery.management.operations.check import check_settings, check_tls, ports
+from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.operations.status import Health, MemberFigures
 from rookery.management.privileges import allow_open_files, become, must_become
 from rookery.management.replication import Replication
@@ -163,6 +164,10 @@ class Process(ABC):
     def member(self) -> MemberFigures | None:
         """As it is in its cluster, if it is in one."""
         return None if self.membership is None else self.membership.figures()
+
+    async def overview(self) -> ClusterStatus:
+        """All of its cluster. Raises RookeryError, NOT_FOUND when it is in none."""
+        raise RookeryError(Cause.NOT_FOUND, "this node is in no cluster; found one with `rookery cluster init`")
 
     def problems(self) -> list[str]:
         """Of its being a member, in plain words: others do not take it for one."""

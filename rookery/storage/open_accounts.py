@@ -122,6 +122,9 @@ class OpenAccounts:
         """Sessions have it open, had it open lately, or are about to."""
         return account in self._open or account in self._opening
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def drop_all(self) -> None:
         for account in [*self._opening, *self._open]:
             self.drop(account)

@@ -202,6 +202,10 @@ class Store:
         """Sessions have it open, had it open lately, or are about to."""
         return account in self._accounts
 
+    @property
+    def accounts_in_memory(self) -> int:
+        return len(self._accounts)
+
     def drop_account(self, account: AccountId) -> None:
         """Forget what is in memory: the account is not hosted here any more. Its sessions end, nothing is claimed."""
         self._accounts.drop(account)

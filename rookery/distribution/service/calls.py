@@ -18,6 +18,7 @@ Text = Annotated[str, Meta(max_length=1_000)]  # an address is at most 320 chara
 
 HANDLE_SIZE = 16  # octets
 DIRECTORIES = 64  # nodes that are told of
+LINKS_TOLD = 500  # nodes with which a process has links, in one answer
 
 ARGUMENT_LIMIT = 4 * 1024 * 1024  # octets of an act: a group of the most members, all with the longest addresses
 PAGE_LIMIT = 1024 * 1024  # octets at which a page of a directory ends; one object more may be in it
@@ -116,6 +117,12 @@ class AskDirectories(msgspec.Struct, frozen=True, array_like=True, tag="director
     """Where are the directory nodes?"""
 
 
+class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag="status"):
+    """How is this process? `of`: or a node without a cluster port of its own, which has a link with this process."""
+
+    of: Name = ""
+
+
 class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
     """To an authority: a certificate for the new key of this request (PKCS #10, DER), for who asks."""
 
@@ -158,7 +165,7 @@ class AskStanding(msgspec.Struct, frozen=True, array_like=True, tag="standing-of
 
 Question: TypeAlias = (
     Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | AskDirectories | Renew | Follow | CopyOf | Act
-    | AskStanding
+    | AskStanding | AskStatus
 )  # fmt: skip
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -228,6 +235,41 @@ class Directories(msgspec.Struct, frozen=True, array_like=True, tag="directory-n
     """To an AskDirectories. addresses: of their cluster ports, as host:port."""
 
     addresses: Annotated[list[Text], Meta(max_length=DIRECTORIES)]
+
+
+class LinkFigures(msgspec.Struct, frozen=True, array_like=True):
+    """All links of a process with one node. `heard`: seconds since its last word. `up`: there is one now."""
+
+    node: Name
+    up: bool
+    streams: int
+    heard: float
+
+
+class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
+    """To an AskStatus, of one process. `ends`: of its certificate, `started`: both seconds UTC. `clients`: connections
+    of users, `sessions`: those that other nodes brought. `change`: the last of the directory that it has seen.
+
+    A backend has `pool`, and may be `dynamic`; then `incarnation`, and `epoch`, the highest under which it holds an
+    account. `accounts`: open here.
+    """
+
+    node: Name
+    backend: Name
+    release: Name
+    roles: list[Name]
+    ends: int
+    started: float
+    links: Annotated[list[LinkFigures], Meta(max_length=LINKS_TOLD)]
+    clients: int = 0
+    sessions: int = 0
+    change: int = 0
+    pool: Name = ""
+    dynamic: bool = False
+    incarnation: int = 0
+    draining: bool = False
+    accounts: int = 0
+    epoch: int = 0
 
 
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):
@@ -300,7 +342,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 Answer: TypeAlias = (
     Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Directories | Renewed | Followed | Copied | Acted
-    | Standing | Nothing | Refused
+    | Standing | Figures | Nothing | Refused
 )  # fmt: skip
 
 A = TypeVar("A")

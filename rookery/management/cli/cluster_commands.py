@@ -1,5 +1,7 @@
 """cluster, node: several machines that are one mail system."""
 
+import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,9 @@ from rookery.management.operations import cluster as operations
 
 cluster = typer.Typer(help="Several nodes that are one mail system.", no_args_is_help=True)
 node = typer.Typer(help="The nodes of the cluster.", no_args_is_help=True)
+
+WATCH_EVERY = 2.0  # seconds
+CLEAR = "\x1b[H\x1b[2J"  # of the terminal
 
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `node list` shows it.")]
@@ -28,8 +33,6 @@ def try_cluster(
     port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="For a new one.")] = 10_000,
 ) -> None:
     """Make a cluster to try, on loopback: PostgreSQL, three backends of a dynamic pool, a static pool; and serve."""
-    import sys
-
     from rookery.management.cluster import run
 
     raise typer.Exit(run(folder, port_offset, sys.argv[0]))
@@ -84,6 +87,31 @@ def retire(context: typer.Context) -> None:
 
     dropped = _client(context).call(operations.retire)
     write(f"{dropped} dropped." if dropped else "None can be dropped yet: see `rookery cluster authority`.")
+
+
+@cluster.command("status")
+def cluster_status(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Show all nodes: roles, releases, backends, links and streams; whoever does not answer is silent."""
+    from rookery.management.cli.cluster_view import show
+    from rookery.management.operations.cluster_status import cluster_status as operation
+
+    client = _client(context)
+    while True:
+        found = client.call(operation)
+        if watch:
+            sys.stdout.write(CLEAR)
+        if json:
+            write_json(found)
+        else:
+            show(found)
+        if not watch:
+            return
+        sys.stdout.flush()
+        time.sleep(WATCH_EVERY)
 
 
 @node.command("add")

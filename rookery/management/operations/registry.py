@@ -82,6 +82,7 @@ def load_all() -> None:
         authority,
         backends,
         cluster,
+        cluster_status,
         domains,
         logs,
         pools,

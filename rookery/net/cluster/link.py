@@ -140,6 +140,16 @@ class Link(asyncio.Protocol):
     def streams(self) -> int:
         return self._engine.streams
 
+    @property
+    def known(self) -> bool:
+        """The peer has introduced itself, and is still there."""
+        return self._engine.peer is not None and not self.closed
+
+    @property
+    def silent(self) -> int:
+        """Seconds since something came, about."""
+        return self._silent
+
     # --- the loop calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -182,6 +192,8 @@ class Link(asyncio.Protocol):
         why = self._farewell or (f"the connection was lost: {exc}" if exc else "the peer has ended it")
         self._give_up(Refusal(Cause.UNAVAILABLE, why))
         self._gone = True
+        if self._engine.peer is not None:
+            self._node.heard[self.peer.name] = self._wheel.now() - self._silent
         self._wheel.forget(self)
         self.due = 0.0
         self._lost(self)

@@ -7,6 +7,7 @@ whoever asks meanwhile is refused at once.
 import asyncio
 import ssl
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rookery.base.errors import Cause, Refusal, RookeryError
@@ -101,6 +102,10 @@ class Links:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __iter__(self) -> Iterator[Link]:
+        """Those whose peer has introduced itself."""
+        return (link for link in list(self._all) if link.known)
 
     @property
     def streams(self) -> int:

@@ -31,6 +31,7 @@ PERMISSIONS: Permissions = MappingProxyType(
         "act": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # what the primary is to do
         "act-members": frozenset({Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # the same, on who belongs here
         "act-authority": frozenset({Role.AUTHORITY}),
+        "status": frozenset({Role.BACKEND, Role.DIRECTORY, Role.ADMIN, Role.AUTHORITY}),
         "expect": frozenset({Role.BACKEND, Role.DIRECTORY}),  # a login that was proved elsewhere
     }
 )

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rookery.base.errors import Cause, RookeryError
@@ -22,8 +22,9 @@ def _everybody(member: Member) -> bool:
 @dataclass(frozen=True, slots=True)
 class Node:
     """`member_of` reads a certificate (DER) that TLS has verified and raises RookeryError when it is no member's;
-    `admit` is asked at every handshake and each second, for a certificate
-    may have ended. `window`: octets of a stream that may wait at its reader.
+    `admit` is asked at every handshake and each second, for a certificate may have ended. `window`: octets of a stream
+    that may wait at its reader. `heard`: by name of a node, when it spoke last on a link that has ended (seconds of the
+    wheel).
     """
 
     cluster: str
@@ -33,6 +34,7 @@ class Node:
     admit: Callable[[Member], bool] = _everybody
     window: int = WINDOW
     limits: Limits = LIMITS
+    heard: dict[str, float] = field(default_factory=dict)
 
     def hello(self) -> Hello:
         return Hello(OLDEST, NEWEST, self.cluster, self.name, self.release, self.window)

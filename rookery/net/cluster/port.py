@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rookery.base.log import logger
@@ -64,6 +64,10 @@ class ClusterPort:
     def __len__(self) -> int:
         """Connections, those that have not said HELLO among them."""
         return len(self._links)
+
+    def __iter__(self) -> Iterator[Link]:
+        """Those whose peer has introduced itself."""
+        return (link for link in list(self._links) if link.known)
 
     @property
     def streams(self) -> int:

@@ -1,0 +1,70 @@
+"""How `rookery cluster status` is read by people."""
+
+from collections.abc import Iterator
+
+from rookery.management.cli.output import age, moment, table, write
+from rookery.management.operations.cluster_status import ClusterStatus, ProcessLine
+
+
+def show(found: ClusterStatus) -> None:
+    write(f"cluster {found.cluster}, as {found.node} sees it")
+    write()
+    columns = ("node", "backend", "roles", "release", "certificate ends", "address", "last word", "clients", "sessions")
+    table(columns, [_node(one) for one in found.nodes], "No nodes.")
+    backends = [one for one in found.nodes if one.pool]
+    if backends:
+        write()
+        of_backends = ("pool", "backend", "state", "incarnation", "accounts open", "highest epoch")
+        table(of_backends, [_backend(one) for one in sorted(backends, key=lambda one: (one.pool, one.backend))], "")
+    write()
+    pools = [(one.pool, one.kind, str(len(one.backends)), str(one.accounts), str(one.open)) for one in found.pools]
+    table(("pool", "kind", "backends", "accounts", "open"), pools, "No pools.")
+    links = list(_links(found))
+    if links:
+        write()
+        table(("node", "linked to", "streams", "last word"), links, "")
+    write()
+    for line in _ends(found):
+        write(line)
+
+
+def _node(one: ProcessLine) -> tuple[str, ...]:
+    if one.answers:
+        word = "now"
+    else:
+        word = "silent" if one.last_word is None else f"silent, {age(one.last_word)} ago"
+    return (
+        one.node,
+        one.backend or "-",
+        " ".join(one.roles),
+        one.release or "-",
+        moment(one.ends),
+        one.address or "-",
+        word,
+        str(one.clients),
+        str(one.sessions),
+    )
+
+
+def _backend(one: ProcessLine) -> tuple[str, ...]:
+    state = "drained" if one.draining else "serves"
+    return (one.pool, one.backend, state, str(one.incarnation or "-"), str(one.accounts), str(one.epoch or "-"))
+
+
+def _links(found: ClusterStatus) -> Iterator[tuple[str, ...]]:
+    for one in found.nodes:
+        name = f"{one.node}/{one.backend}" if one.backend and one.backend != one.node else one.node
+        for link in one.links:
+            yield name, link.node, str(link.streams) if link.up else "no link", f"{age(link.last_word)} ago"
+
+
+def _ends(found: ClusterStatus) -> Iterator[str]:
+    newest = max((one.change for one in found.nodes), default=0)
+    behind = {one.backend or one.node: newest - one.change for one in found.nodes if 0 < one.change < newest}
+    lag = ", ".join(f"{name} is {count} changes behind" for name, count in behind.items())
+    yield f"directory: change {newest}; {lag or 'nobody is behind'}"
+    streams = found.streams
+    yield (
+        f"streams between nodes: {streams.now} now, {streams.expected:g} expected for {streams.clients} clients"
+        f" (frontends {streams.frontend:g}, static pools {streams.static:g}, dynamic pools {streams.dynamic:g})"
+    )

@@ -1,0 +1,60 @@
+"""Streams between nodes, beside what their number should be."""
+
+import pytest
+
+from rookery.management.cli.cluster_view import show
+from rookery.management.operations.cluster_status import ClusterStatus, Peering, PoolLine, ProcessLine
+from rookery.management.overview import between, expected
+
+
+def line(node: str, backend: str = "", pool: str = "", clients: int = 0, *links: tuple[str, int]) -> ProcessLine:
+    return ProcessLine(
+        node,
+        backend,
+        ["backend"] if pool else ["frontend"],
+        "0.1.0",
+        0,
+        "",
+        True,
+        0.0,
+        pool=pool,
+        clients=clients,
+        links=[Peering(name, True, streams, 0.0) for name, streams in links],
+    )
+
+
+def test_every_client_of_a_frontend_has_a_stream() -> None:
+    nodes = [line("f1", clients=30), line("f2", clients=12), line("n", "b1", "p")]
+    assert expected(nodes, [PoolLine("p", "static", 9, ["b1"], 0)]).expected == 42
+
+
+def test_of_static_nodes_that_all_are_asked_most_clients_are_elsewhere() -> None:
+    nodes = [line(name, name, name, 10) for name in "abcd"]
+    pools = [PoolLine(name, "static", 9, [name], 0) for name in "abcd"]
+    assert expected(nodes, pools).static == 30  # 40 x 3/4
+
+
+def test_of_a_dynamic_pool_only_accounts_that_are_open_are_elsewhere() -> None:
+    nodes = [line("n", f"b{number}", "p", 100) for number in range(4)]
+    found = expected(nodes, [PoolLine("p", "dynamic", 1000, ["b0"], 200)])  # 50 open on each
+    assert found.dynamic == 15  # 400 x 3/4 x 50/1000
+    assert expected(nodes, [PoolLine("p", "dynamic", 0, ["b0"], 0)]).dynamic == 0
+
+
+def test_streams_are_counted_once_though_both_ends_tell_of_them() -> None:
+    nodes = [line("f", "", "", 0, ("n", 5), ("m", 2)), line("n", "b", "p", 0, ("f", 5)), line("m", "c", "q")]
+    assert between(nodes) == 7  # m says nothing
+    assert between([line("n", "b1", "p", 0, ("n", 3)), line("n", "b2", "p", 0, ("n", 3))]) == 3
+    assert between([]) == 0
+
+
+def test_what_people_read_names_who_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = ProcessLine("n2", "", ["directory"], "0.1.0", 0, "192.0.2.2:7143", False, 75.0)
+    never = ProcessLine("n3", "", ["frontend"], "", 0, "", False, None)
+    pools = [PoolLine("p", "static", 9, ["b1"], 3)]
+    nodes = [line("n1", "b1", "p", 4, ("n2", 1)), silent, never]
+    show(ClusterStatus("c" * 32, "n1", nodes, pools, expected(nodes, pools)))
+    out = capsys.readouterr().out
+    assert "silent, 1m ago" in out
+    assert "1 now, 0 expected for 4 clients" in out
+    assert "nobody is behind" in out
