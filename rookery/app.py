@@ -192,7 +192,7 @@ class FrontNode(Process):
         clock = SystemClock()
         self.membership = membership = Membership(self.site, self.config, clock)
         stack.push_async_callback(membership.close)
-        self._front = FrontServices(self.config, membership, self._tls, clock)
+        self._front = FrontServices(self.config, membership, self._tls, clock, self.sharing)
         stack.push_async_callback(self._front.close)
         Self(membership, self)
         return self._front
@@ -218,7 +218,7 @@ class PerimeterNode(Process):
         stack.push_async_callback(membership.close)
         spool = await open_queue(self.site, self.config, membership.member.name, clock=clock, gate=self._gate)
         stack.push_async_callback(spool.close)
-        self._perimeter = PerimeterServices(self.site, self.config, membership, self._tls, clock, spool)
+        self._perimeter = PerimeterServices(self.site, self.config, membership, self._tls, clock, spool, self.sharing)
         stack.push_async_callback(self._perimeter.close)
         return self._perimeter
 

@@ -2,6 +2,7 @@
 and where it is the authority, new nodes and renewals.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
@@ -39,6 +40,7 @@ from rookery.distribution.service.calls import (
 )
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
+from rookery.distribution.service.signals import Hub
 from rookery.management.authority_duty import AuthorityDuty
 from rookery.management.directory_parts import DirectoryParts
 from rookery.management.keeping import at_port
@@ -48,6 +50,7 @@ from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.overview import Overview, Self
 from rookery.management.parts import Parts
 from rookery.management.pooling import reached
+from rookery.management.telling import tell_changes
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
 from rookery.net.cluster.stream import LinkStream
@@ -101,6 +104,8 @@ class DirectoryServices:
         self._overview = Overview(Self(membership, parts.running, self._figures), membership, parts.directory)
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = membership.questions
+        self._telling: asyncio.Task[None] | None = None
+        self.hub = Hub(parts.clock)
         self._asked = MailStreams({carry.PROTOCOL: carry.Carried(self.questions.answer).enter})
         self._replication = parts.replication
         self._directory.take(self.questions)
@@ -116,7 +121,10 @@ class DirectoryServices:
         `service`: what it serves beside questions. Raises RookeryError(UNAVAILABLE).
         """
         await self._membership.take((await self._members.standing()).revoked)
-        self._membership.listen(addresses, service or Service(opened=self.opened, called=self.questions.called))
+        if service is None:
+            service = Service(self.opened, self.questions.called, self.hub.signalled)
+        self._membership.listen(addresses, service)
+        self._telling = asyncio.create_task(tell_changes(self._parts.directory, self.hub))
         self._membership.say(self._say_present)
         self._unwatch = self._parts.directory.watch(self._membership.follow(self._members.standing))
         config = self._parts.config
@@ -135,6 +143,9 @@ class DirectoryServices:
 
     async def close(self) -> None:
         self._unwatch()
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
         if self._duty is not None:
             await self._duty.close()
 
@@ -157,6 +168,7 @@ class DirectoryServices:
         return [
             ("failed_logins", "Logins that were wrong, by the node through which they came.", self._directory.failed),
             *([] if self._replication is None else await self._replication.gauges()),
+            ("cluster_listeners", "Nodes that hear of changes by signals.", {"": len(self.hub)}),
         ]
 
     # --- this node ---

@@ -1,8 +1,9 @@
 """What the listeners of a frontend serve: a node that has no mail and no directory, only its certificate."""
 
+import asyncio
 import random
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from rookery.access.frontend.imap import serve_imap_front
@@ -24,8 +25,11 @@ from rookery.distribution.service.calls import (
     RevokedNodes,
     decode_answer,
 )
+from rookery.distribution.service.claims import Sharing
 from rookery.distribution.service.known import KnownDirectory
 from rookery.distribution.service.logins import Logins
+from rookery.distribution.service.signals import COUNTERS, MEMBERS, NAMES, Claim, read
+from rookery.management.exchange import Exchange, Hear
 from rookery.management.keeping import at_port
 from rookery.management.mailing import smtp_settings
 from rookery.management.membership import AWAY, Membership, heard
@@ -36,6 +40,7 @@ from rookery.net.stream import Peer, Stream
 
 FOR_USERS = ("imap", "imaps", "submission", "submissions")
 FOR_MAIL = ("smtp", "lmtp")
+ASK_EVERY = 2.0  # seconds between two questions for who was revoked: signals are heard at once, but may be lost
 
 
 def listeners(roles: Collection[Role]) -> tuple[str, ...]:
@@ -46,7 +51,14 @@ def listeners(roles: Collection[Role]) -> tuple[str, ...]:
 class FrontServices:
     """Of a node whose certificate says that it is a frontend and nothing that keeps mail or accounts."""
 
-    def __init__(self, config: Config, membership: Membership, tls: ssl.SSLContext, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        membership: Membership,
+        tls: ssl.SSLContext,
+        clock: Clock,
+        sharing: Sharing,
+    ) -> None:
         self._membership = membership
         self._tls = tls
         addresses = [Peer(one.host, one.port) for one in config.cluster.directory if one is not None]
@@ -61,6 +73,15 @@ class FrontServices:
             membership.links, self._inward, LocalSettings(config.site.hostname, patience=PATIENCE, linger=LINGER)
         )
         self._clock = clock
+        self._claims = sharing.claims
+        self._wake: Callable[[], None] = lambda: None
+        hear: dict[str, Hear] = {
+            MEMBERS: lambda data: self._wake(),
+            NAMES: lambda data: self.addresses.forget(),
+            COUNTERS: self._claimed,
+        }
+        self._exchange = Exchange(membership, self._linked, hear, sharing.counted)
+        self._exchanging: asyncio.Task[None] | None = None
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -87,6 +108,9 @@ class FrontServices:
         }
 
     async def close(self) -> None:
+        if self._exchanging is not None:
+            self._exchanging.cancel()
+            await asyncio.gather(self._exchanging, return_exceptions=True)
         await self._deliveries.close()
 
     async def serve(self, name: str, stream: Stream) -> None:
@@ -102,6 +126,7 @@ class FrontServices:
     async def gauges(self) -> list[Gauge]:
         return [
             ("directory_users_known", "Users whose hosts are remembered.", {"": self.directory.known}),
+            ("frontends_heard", "Other frontends that say what they count.", {"": self._claims.nodes}),
             (
                 "directory_silent_seconds",
                 "Since no directory node has answered; 0: one did.",
@@ -111,9 +136,15 @@ class FrontServices:
 
     def start(self) -> None:
         """Watch over members, and keep the certificate young."""
-        self._membership.follow(self._standing)
+        self._wake = self._membership.follow(self._standing, ASK_EVERY)
+        self._exchanging = asyncio.create_task(self._exchange.run())
         self._membership.learn(self._directories)
         self._membership.renew(self._renewed)
+
+    def _claimed(self, data: bytes) -> None:
+        claim = read(Claim, data)
+        if claim is not None:
+            self._claims.take(claim)
 
     async def _standing(self) -> Standing:
         known = self._membership.revoked

@@ -54,7 +54,7 @@ class HostingServices:
         parts.ways.links = membership.links
         questions = self._directory.questions
         questions.take(Expect, self.handoff.expect, "expect")
-        self.service = Service(opened=self._opened, called=questions.called)
+        self.service = Service(self._opened, questions.called, self._directory.hub.signalled)
 
     async def start(self, addresses: Sequence[str]) -> None:
         """Raises RookeryError(UNAVAILABLE)."""

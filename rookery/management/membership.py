@@ -34,7 +34,7 @@ from rookery.management.operations.status import MemberFigures
 from rookery.management.site import Site
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.links import DialSettings, Links
-from rookery.net.cluster.node import Node, Service
+from rookery.net.cluster.node import Node, Service, no_signals
 from rookery.net.cluster.port import ClusterPort, PortSettings, open_port
 from rookery.net.wheel import shared_wheel
 
@@ -86,6 +86,7 @@ class Membership:
         self.contexts = Contexts(self._files)
         self._admission = Admission(self._files.revoked())
         self._tasks: list[asyncio.Task[None]] = []
+        self.signalled = no_signals  # called with what comes by links that we dialled
         self._port: ClusterPort | None = None
         self._renewing: Renewing | None = None
         self._heard = clock.monotonic()
@@ -94,7 +95,7 @@ class Membership:
         self.questions = Questions()  # whoever dialled may be asked too
         self.links = Links(
             self._node,
-            Service(called=self.questions.called),
+            Service(called=self.questions.called, signalled=lambda link, signal: self.signalled(link, signal)),
             self.contexts.client,
             wheel=shared_wheel(),
             settings=DialSettings(size=config.cluster.links, local=config.cluster.local),
@@ -229,26 +230,28 @@ class Membership:
         """As far as this node knows."""
         return self._admission.revoked
 
-    def follow(self, look: Callable[[], Awaitable[Standing]]) -> Callable[[], None]:
-        """Look again and again, and at once when what this returns is called; while nobody can be asked the last list
-        holds.
+    def follow(self, look: Callable[[], Awaitable[Standing]], every: float = LOOK_EVERY) -> Callable[[], None]:
+        """Look again and again, each `every` seconds and sooner after a failure, and at once when what this returns is
+        called; while nobody can be asked the last list holds.
         """
         woken = asyncio.Event()
-        self._tasks.append(asyncio.create_task(self._follow(look, woken)))
+        self._tasks.append(asyncio.create_task(self._follow(look, woken, every)))
         return woken.set
 
-    async def _follow(self, look: Callable[[], Awaitable[Standing]], woken: asyncio.Event) -> None:
+    async def _follow(self, look: Callable[[], Awaitable[Standing]], woken: asyncio.Event, every: float) -> None:
         while True:
             woken.clear()
+            pause = LOOK_EVERY
             try:
                 standing = await look()
                 self._heard = self._clock.monotonic()
                 await self.take(standing.revoked)
                 self._trust(standing.trust)
+                pause = every
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), LOOK_EVERY)
+                await asyncio.wait_for(woken.wait(), pause)
 
     def _trust(self, trust: bytes) -> None:
         """Whoever does not know the authorities that there are by now gets to know them with another certificate."""

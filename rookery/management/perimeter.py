@@ -16,6 +16,7 @@ from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.pool import InwardDelivery
 from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.queue import Queue
+from rookery.distribution.service.claims import Sharing
 from rookery.distribution.service.outskirts import Outskirts
 from rookery.distribution.spool.spool import Spool
 from rookery.management.fronting import FrontServices
@@ -34,9 +35,16 @@ class PerimeterServices:
     """What its listener serves, and the queue."""
 
     def __init__(
-        self, site: Site, config: Config, membership: Membership, tls: ssl.SSLContext, clock: Clock, spool: Spool
+        self,
+        site: Site,
+        config: Config,
+        membership: Membership,
+        tls: ssl.SSLContext,
+        clock: Clock,
+        spool: Spool,
+        sharing: Sharing,
     ) -> None:
-        self._front = FrontServices(config, membership, tls, clock)
+        self._front = FrontServices(config, membership, tls, clock, sharing)
         self._links = membership.links
         self._tls = tls
         self._clock = clock

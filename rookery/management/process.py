@@ -11,13 +11,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from rookery.base import log
-from rookery.base.clock import Clock
+from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
+from rookery.distribution.service.claims import Claims, Sharing, count
+from rookery.distribution.service.signals import Count
 from rookery.management import garbage
 from rookery.management.console import Console, Gauges, Operate
 from rookery.management.membership import Membership
@@ -77,6 +80,7 @@ class Process(ABC):
         self._stopping = asyncio.Event()
         self._failure: RookeryError | None = None
         self.membership: Membership | None = None
+        self.sharing = Sharing(Claims(SystemClock()), self._counted)
         self._replication: Replication | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -220,9 +224,13 @@ class Process(ABC):
                 proxy_from=self.config.listen.proxy_from,
                 refusal=REFUSALS.get(name, b""),
                 give_way=self._gate.give_way,
+                elsewhere=partial(self.sharing.claims.elsewhere, name),
             )
         except OSError as error:
             raise RookeryError(Cause.UNAVAILABLE, f"listen.{name}: {error.strerror or error}") from error
+
+    def _counted(self) -> Count:
+        return count({name: listener.counted() for name, listener in self._listeners.items()})
 
     async def _drain(self) -> None:
         """Take no more connections, let every session finish its command."""

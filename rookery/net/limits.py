@@ -1,6 +1,7 @@
 """How many connections one address, those not logged in, and all together may have. Counting only; cheap to refuse."""
 
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -44,14 +45,21 @@ def address_key(address: str) -> Key:
         return address
 
 
+def nowhere(key: Key, limit: int) -> int:
+    """The default of `elsewhere`."""
+    return 0
+
+
 class Admissions:
-    """The connections of one listener, by address."""
+    """The connections of one listener, by address. `elsewhere`: those of an address to other nodes, as far as they
+    count toward a limit."""
 
-    __slots__ = ("_counts", "limits", "total")
+    __slots__ = ("_counts", "_elsewhere", "limits", "total")
 
-    def __init__(self, limits: ConnectionLimits, total: Total) -> None:
+    def __init__(self, limits: ConnectionLimits, total: Total, elsewhere: Callable[[Key, int], int] = nowhere) -> None:
         self.limits = limits
         self.total = total
+        self._elsewhere = elsewhere
         self._counts: dict[Key, _Count] = {}
 
     def __len__(self) -> int:
@@ -67,7 +75,8 @@ class Admissions:
             count = self._counts[key] = _Count()
         before = self.limits.before_login
         refused = None
-        if count.connections >= self.limits.per_address:
+        per_address = self.limits.per_address
+        if count.connections >= per_address or count.connections + self._elsewhere(key, per_address) >= per_address:
             refused = PER_ADDRESS
         elif before is not None and count.waiting >= before:
             refused = BEFORE_LOGIN
@@ -78,6 +87,10 @@ class Admissions:
         count.waiting += 1
         self.total.count += 1
         return Admission(self, key, count)
+
+    def counted(self, least: int) -> Iterator[tuple[Key, int]]:
+        """Those with at least so many connections."""
+        return ((key, count.connections) for key, count in self._counts.items() if count.connections >= least)
 
     def forget(self, key: Key, count: _Count) -> None:
         if not count.connections and self._counts.get(key) is count:

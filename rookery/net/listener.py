@@ -8,12 +8,12 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from rookery.base.log import logger
 from rookery.net.accepting import Accepting, bound
-from rookery.net.limits import Admission, Admissions, ConnectionLimits, Refused, Total
+from rookery.net.limits import Admission, Admissions, ConnectionLimits, Key, Refused, Total, nowhere
 from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME, SocketStream, nothing
 from rookery.net.stream import Interrupted, Peer, Stream
 from rookery.net.wheel import Wheel, shared_wheel
@@ -74,6 +74,10 @@ class Listener:
     @property
     def sessions(self) -> int:
         return len(self._sessions)
+
+    def counted(self) -> Iterator[tuple[Key, int]]:
+        """Connections by client, of those that have a tenth of what one may have."""
+        return self._admissions.counted(max(1, self._admissions.limits.per_address // 10))
 
     # --- taking connections
 
@@ -271,6 +275,7 @@ async def listen(
     proxy_from: Networks = (),
     refusal: bytes = b"",
     give_way: Callable[[], None] = nothing,
+    elsewhere: Callable[[Key, int], int] = nowhere,
     wheel: Wheel | None = None,
 ) -> Listener:
     """Serve `port` (0: any free one, the same for all) of every address. `tls`: from the first octet.
@@ -282,7 +287,7 @@ async def listen(
         bound(addresses, port),
         serve,
         name=name,
-        admissions=Admissions(limits, total or Total()),
+        admissions=Admissions(limits, total or Total(), elsewhere),
         wheel=shared_wheel() if wheel is None else wheel,
         tls=tls,
         proxy_from=proxy_from,
