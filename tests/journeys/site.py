@@ -64,11 +64,15 @@ class RunningSite:
         self.folder = folder
         self.domain = domain
         self.hostname = hostname
-        self.offset = free_port_offset()
-        self.ports = {name: port + self.offset for name, port in STANDARD_PORTS.items()}
+        self.take_ports()
         self.passwords: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.log_file = folder.parent / f"{folder.name}.log"
+
+    def take_ports(self) -> None:
+        """Such as nobody has now."""
+        self.offset = free_port_offset()
+        self.ports = {name: port + self.offset for name, port in STANDARD_PORTS.items()}
 
     # --- making and changing ---
 
