@@ -50,8 +50,9 @@ class Notify(IntFlag):
 
 
 class Recipient(msgspec.Struct, frozen=True):
-    """One RCPT. `address` as given; `original` is ORCPT ("rfc822;..."), if the sender gave one. `given`: the delivery id
-    of the node that hands it in, with that node's name; the same one is taken once.
+    """One RCPT. `address` as given; `original` is ORCPT ("rfc822;..."), if the sender gave one.
+
+    `given`: the delivery id of a node that hands it in, with that node's name; the same one is taken once.
     """
 
     address: str
