@@ -29,12 +29,9 @@ from rookery.distribution.service.calls import (
     encode,
 )
 from rookery.net.cluster.link import Link
-from rookery.net.cluster.links import Links
-from rookery.net.cluster.node import Node, Service
-from rookery.net.stream import Peer
-from rookery.net.wheel import shared_wheel
 from rookery.wire.cluster.values import Preface
 from tests.journeys.site import RunningSite, run
+from tests.journeys.thief import as_thief, opened, refused
 from tests.journeys.waiting import wait_until
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
@@ -297,34 +294,7 @@ def test_when_the_node_is_killed_the_frontend_says_so_and_goes_on_afterwards(own
 def _as_thief(cluster: Cluster, work: Callable[[Link], Awaitable[None]]) -> None:
     """With the disk and the key of the frontend."""
 
-    async def steal() -> None:
-        contexts = Contexts(ClusterFiles(cluster.front.folder / "cluster"))
-        name, id = contexts.state.member.name, contexts.state.cluster
-        node = Node(id, name, "0.1.0", lambda der: member_of(der, id))
-        links = Links(node, Service(), contexts.client, wheel=shared_wheel())
-        try:
-            await work(await links.to(Peer("127.0.0.1", cluster.node.ports["cluster"])))
-        finally:
-            await links.close()
-
-    asyncio.run(steal())
-
-
-async def _opened(link: Link, preface: Preface) -> Cause | None:
-    """Why the stream was not taken; None: it was."""
-    stream = await link.open(preface)
-    said = await asyncio.wait_for(stream.read(), 30)
-    if said:
-        stream.abort()
-        return None
-    assert stream.refusal is not None
-    return stream.refusal.cause
-
-
-async def _refused(link: Link, question: Begin | Recipient | Expect | Renew, kind: type) -> Cause:
-    with pytest.raises(RookeryError) as told:
-        decode_answer(await link.call(encode(question), 30), kind)
-    return told.value.cause
+    as_thief(cluster.front.folder, cluster.node.ports["cluster"], work)
 
 
 def test_the_disk_of_a_frontend_has_nothing_but_its_own_certificates(cluster: Cluster) -> None:
@@ -349,25 +319,25 @@ def test_a_stolen_frontend_opens_no_account(cluster: Cluster) -> None:
         assert isinstance(other, Granted)
         alice, bob = granted.account, other.account
         # choose an account, by a handle of another, of nobody, or of none
-        assert await _opened(link, Preface("imap", bob, session="thief", handle=granted.handle)) is Cause.DENIED
-        assert await _opened(link, Preface("imap", bob, session="thief", handle=b"x" * 16)) is Cause.DENIED
-        assert await _opened(link, Preface("imap", bob, session="thief")) is Cause.DENIED
+        assert await opened(link, Preface("imap", bob, session="thief", handle=granted.handle)) is Cause.DENIED
+        assert await opened(link, Preface("imap", bob, session="thief", handle=b"x" * 16)) is Cause.DENIED
+        assert await opened(link, Preface("imap", bob, session="thief")) is Cause.DENIED
         # use the one that was tried, and one that is right, twice
-        assert await _opened(link, Preface("imap", alice, session="thief", handle=granted.handle)) is Cause.DENIED
+        assert await opened(link, Preface("imap", alice, session="thief", handle=granted.handle)) is Cause.DENIED
         right = Preface("imap", bob, session="thief", handle=other.handle, resume=b"a")
-        assert await _opened(link, right) is None
-        assert await _opened(link, right) is Cause.DENIED
+        assert await opened(link, right) is None
+        assert await opened(link, right) is Cause.DENIED
         # roles that it lacks: hand mail in, say who has logged in, ask for addresses one by one
         for protocol in ("lmtp", "smtp", "submission", "pop3"):
-            assert await _opened(link, Preface(protocol, bob, session="thief")) is Cause.DENIED
-        assert await _refused(link, Expect(bob, "imap", "f1", "thief"), Expected) is Cause.DENIED
-        assert await _refused(link, Recipient(BOB), Verdict) is Cause.DENIED
+            assert await opened(link, Preface(protocol, bob, session="thief")) is Cause.DENIED
+        assert await refused(link, Expect(bob, "imap", "f1", "thief"), Expected) is Cause.DENIED
+        assert await refused(link, Recipient(BOB), Verdict) is Cause.DENIED
         # guess without an end, or without an address
         nobody = Begin(Client("imap", "", "thief", True), "PLAIN", f"\0{ALICE}\0{password[ALICE]}".encode())
-        assert await _refused(link, nobody, Granted) is Cause.INVALID
+        assert await refused(link, nobody, Granted) is Cause.INVALID
         guesses = [f"\0{ALICE}\0guess {number}".encode() for number in range(3)]
         causes = [
-            await _refused(link, Begin(Client("imap", f"203.0.113.{n}", "thief", True), "PLAIN", guess), Granted)
+            await refused(link, Begin(Client("imap", f"203.0.113.{n}", "thief", True), "PLAIN", guess), Granted)
             for n, guess in enumerate(guesses)
         ]
         assert set(causes) <= {Cause.BAD_CREDENTIALS, Cause.TOO_MANY}

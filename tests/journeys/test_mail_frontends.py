@@ -12,10 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from rookery.base.errors import Cause
+from rookery.distribution.service.calls import (
+    Begin,
+    Client,
+    Expect,
+    Expected,
+    Granted,
+    Recipient,
+    Verdict,
+    decode_answer,
+    encode,
+)
+from rookery.net.cluster.link import Link
+from rookery.wire.cluster.values import Preface
 from tests.journeys.site import RunningSite
+from tests.journeys.thief import as_thief, opened, refused
 from tests.journeys.waiting import wait_until
 
-ALICE, BOB = "alice@example.test", "bob@example.test"
+ALICE, BOB, CAROL = "alice@example.test", "bob@example.test", "carol@example.test"
 FRONT = "mx.example.test"
 
 
@@ -37,10 +52,11 @@ class Cluster:
         directory = ["--directory", f"127.0.0.1:{self.node.ports['cluster']}"]
         self.mx.rookery("node", "join", token, *directory, "--hostname", FRONT, "--port-offset", str(self.mx.offset))
         self.mx.start()
+        self.hosts: dict[str, RunningSite] = {}  # of accounts that are not at the node
 
     def subjects(self, address: str) -> list[str]:
         """Of everything in the inbox."""
-        client = imaplib.IMAP4("127.0.0.1", self.node.ports["imap"], 30)
+        client = imaplib.IMAP4("127.0.0.1", self.hosts.get(address, self.node).ports["imap"], 30)
         client.login(address, self.node.passwords[address])
         try:
             client.select("INBOX", readonly=True)
@@ -58,9 +74,31 @@ class Cluster:
         self.node.kill()
 
 
+class Pools(Cluster):
+    """A frontend before two static pools: alice and bob are in one, carol is in the other."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "frontend", "mx-in")
+        self.second = RunningSite(folder / "second", hostname="second.example.test")
+        ports = self.node.ports
+        roles = ["--role", "backend", "--role", "directory", "--address", f"127.0.0.1:{ports['join']}"]
+        token = self.node.rookery("node", "add", "second", *roles).stdout.strip()
+        words = ["--domain", "example.test", "--pool", "south", "--directory", f"127.0.0.1:{ports['cluster']}"]
+        self.second.rookery(
+            "node", "join", token, "--hostname", self.second.hostname, "--port-offset", str(self.second.offset), *words
+        )
+        self.second.start()
+        self.node.add_account("carol", None, "--pool", "south")
+        self.hosts = {CAROL: self.second}
+
+    def kill(self) -> None:
+        self.second.kill()
+        super().kill()
+
+
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(tmp_path_factory.mktemp("front"), "frontend", "mx-in")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
+    made = Pools(tmp_path_factory.mktemp("front"))
     yield made
     made.kill()
 
@@ -70,7 +108,7 @@ def _swaks(port: int, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
-def test_mail_from_other_servers_comes_through(front: Cluster) -> None:
+def test_mail_from_other_servers_comes_through(front: Pools) -> None:
     said = _swaks(front.mx.ports["smtp"], "--to", ALICE, "--h-Subject", "by swaks", "-tls")
     assert "250 2.0.0 Queued as" in said
     wait_until(lambda: "by swaks" in front.subjects(ALICE), "the message")
@@ -112,16 +150,31 @@ def _lmtp(port: int, recipients: Sequence[str], subject: str, size: int = 0) -> 
         return answers
 
 
-def test_lmtp_is_answered_for_each_recipient(front: Cluster) -> None:
+def test_lmtp_is_answered_for_each_recipient_by_its_host(front: Pools) -> None:
+    recipients = [ALICE, "nobody@example.test", CAROL, "staff@example.test"]
     for size in (0, 500_000):
         subject = f"by LMTP {size}"
-        answers = _lmtp(front.mx.ports["lmtp"], [ALICE, "nobody@example.test", "staff@example.test"], subject, size)
-        assert [answer[:9] for answer in answers] == ["250 2.0.0", "550 5.1.1", "250 2.0.0"]
+        answers = _lmtp(front.mx.ports["lmtp"], recipients, subject, size)
+        assert [answer[:9] for answer in answers] == ["250 2.0.0", "550 5.1.1", "250 2.0.0", "250 2.0.0"]
         assert subject in front.subjects(ALICE)  # once it was answered
+        assert subject in front.subjects(CAROL)
         wait_until(partial(front.has, BOB, subject), "the group's mail")
+    front.second.kill()
+    answers = _lmtp(front.mx.ports["lmtp"], [ALICE, CAROL], "half", 500_000)
+    assert [answer[:3] for answer in answers] == ["250", "451"]
+    front.second.start()
+    wait_until(lambda: _lmtp(front.mx.ports["lmtp"], [CAROL], "whole")[0].startswith("250"), "the other pool")
+    assert "half" not in front.subjects(CAROL)
 
 
-def test_when_the_node_is_away_senders_are_told_to_come_again(front: Cluster) -> None:
+def test_a_queue_delivers_to_the_other_pool_over_the_cluster_port(front: Pools) -> None:
+    assert "250 2.0.0 Queued as" in _swaks(front.node.ports["smtp"], "--to", CAROL, "--h-Subject", "from the first")
+    wait_until(partial(front.has, CAROL, "from the first"), "the message")
+    assert "Queued as" in _swaks(front.second.ports["smtp"], "--to", ALICE, "--h-Subject", "from the second")
+    wait_until(partial(front.has, ALICE, "from the second"), "the message")
+
+
+def test_when_the_node_is_away_senders_are_told_to_come_again(front: Pools) -> None:
     front.node.stop()
     try:
         said = _swaks(front.mx.ports["smtp"], "--to", ALICE)
@@ -219,3 +272,33 @@ def test_it_holds_no_secret_but_its_certificate(perimeter: Cluster) -> None:
         "rookery.toml", "cluster/authorities.pem", "cluster/node.pem", "cluster/known.json", "tls/cert.pem",
         "tls/key.pem",
     }  # fmt: skip
+
+
+def test_a_stolen_one_hands_in_mail_and_nothing_else(perimeter: Cluster) -> None:
+    client = Client("imap", "198.51.100.7", "thief", True)
+    login = f"\0{ALICE}\0{perimeter.node.passwords[ALICE]}".encode()
+
+    async def dialogue(link: Link, protocol: str, *lines: str) -> list[str]:
+        stream = await link.open(Preface(protocol))
+        said = [(await stream.read()).decode()]
+        for line in lines:
+            stream.write(line.encode() + b"\r\n")
+            said.append((await stream.read()).decode())
+        stream.abort()
+        return said
+
+    async def work(link: Link) -> None:
+        for protocol in ("imap", "submission", "pop3", "managesieve", "http"):
+            assert await opened(link, Preface(protocol, b"a" * 16, session="thief", handle=b"x" * 16)) is Cause.DENIED
+        assert await refused(link, Begin(client, "PLAIN", login), Granted) is Cause.DENIED
+        assert await refused(link, Expect(b"a" * 16, "imap", "mx1", "thief"), Expected) is Cause.DENIED
+        answer = decode_answer(await link.call(encode(Recipient(ALICE)), 30), Verdict)
+        assert isinstance(answer, Verdict)
+        assert (answer.exists, answer.host) == (True, None)
+        said = await dialogue(link, "smtp", "EHLO thief", "MAIL FROM:<a@example.com>", "RCPT TO:<a@example.org>")
+        assert said[-1].startswith("550 5.7.1")
+        said = await dialogue(link, "lmtp", "LHLO thief", "MAIL FROM:<>", f"RCPT TO:<{ALICE}> XDELIVERY=c0123456789a/x")
+        assert "XDELIVERY" not in said[1]
+        assert said[-1].startswith("555")
+
+    as_thief(perimeter.mx.folder, perimeter.node.ports["cluster"], work)
