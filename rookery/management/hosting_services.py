@@ -65,7 +65,7 @@ class HostingServices:
         opened(link, preface, stream)
 
     async def _enter_lmtp(self, stream: LinkStream, node: Member, preface: Preface) -> None:
-        await self._services.enter_lmtp(stream, node, await self._giver(node))
+        await self._services.enter_lmtp(stream, node, await self._giver(node), preface.resume)
 
     async def _giver(self, node: Member) -> str:
         """Whose delivery ids a node gives: "" for a backend of this pool, whose queue is ours too. The backends of

@@ -181,8 +181,13 @@ class Parts:
             hosts = across(store, placement, directory)
             pools = PoolAdministration(directory)
             pools.recognise(store.identity.store)
-            ways = Ways(site, config, directory)
-            queue = build_queue(site, config, store, directory, spool, clock, delivery_ids.forget, hosts, ways)
+            ways = Ways(site, config, directory, clock)
+
+            async def forget(below: str) -> None:
+                ways.settled.up_to(below)
+                await delivery_ids.forget(below)
+
+            queue = build_queue(site, config, store, directory, spool, clock, forget, hosts, ways)
             authenticator = Authenticator(directory, hasher, clock=clock, settings=auth_settings(config))
             opened.push_async_callback(authenticator.settle)
             return cls(

@@ -25,7 +25,7 @@ from rookery.management.membership import Membership
 from rookery.management.metrics import Gauge
 from rookery.management.queue_parts import QueueParts
 from rookery.management.site import Site
-from rookery.management.ways import LINGER, PATIENCE
+from rookery.management.ways import LINGER, PATIENCE, Settled
 from rookery.net.stream import Stream
 
 STREAMS = 32  # messages on their way to one node at the same time
@@ -49,6 +49,7 @@ class PerimeterServices:
         self._tls = tls
         self._clock = clock
         self._spool = spool
+        self._settled = Settled(clock)
         self._outskirts = Outskirts(self._front.addresses)
         self._settings = LocalSettings(config.site.hostname, STREAMS, PATIENCE, LINGER, lmtp=False)
         dice = random.Random()
@@ -61,13 +62,17 @@ class PerimeterServices:
             clock=clock,
             dice=dice,
             settings=queue_settings(config),
+            forget=self._forget,
         )
         self.parts = QueueParts(site, config, clock, QueueControl(self._queue), spool)
         self.reload(config)
 
+    async def _forget(self, below: str) -> None:
+        self._settled.up_to(below)
+
     def _way(self, address: str) -> LocalDelivery:
         async def dial() -> Stream:
-            return await mail_stream(self._links, peer(address), "smtp")
+            return await mail_stream(self._links, peer(address), "smtp", self._settled.below)
 
         return LocalDelivery(dial, self._settings)
 

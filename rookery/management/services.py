@@ -15,6 +15,7 @@ from rookery.access.submission import enter_submission, serve_submission
 from rookery.base.config import Config
 from rookery.base.members import Member, Role
 from rookery.distribution.directory.values import AccountRecord
+from rookery.distribution.spool.ids import message_number, message_text
 from rookery.management.mailing import delivery_settings, smtp_settings
 from rookery.management.parts import Parts
 from rookery.net.cluster.stream import LinkStream
@@ -112,7 +113,9 @@ class Services:
 
     async def enter_mx(self, stream: LinkStream, node: Member, preface: Preface) -> None:
         """A session that a frontend has begun, or mail that a node hands in, one after the other."""
-        if not preface.resume:
+        if not preface.resume.startswith((b"EHLO ", b"HELO ")):
+            if preface.resume:
+                await self._parts.spool.forget_taken(node.name, _low(preface.resume))
             await self._hand_in(stream, giver=node.name)
             return
         await self._enter_mx(stream, preface.session, preface.resume)
@@ -121,11 +124,13 @@ class Services:
         """A delivery from another backend's queue."""
         await self._queues(stream)
 
-    async def enter_lmtp(self, stream: LinkStream, node: Member, giver: str) -> None:
+    async def enter_lmtp(self, stream: LinkStream, node: Member, giver: str, below: bytes) -> None:
         """Deliveries from another node: from its queue, or from an MTA in front of it, which has no ids of ours.
-        `giver`: whose delivery ids they are.
+        `giver`: whose delivery ids they are; of those, what sorts below `below` will not come again.
         """
         if Role.BACKEND in node.roles:
+            if giver and below:
+                await self._parts.store.forget_deliveries(_low(below), giver)
             await self._queues(stream, giver=giver)
         else:
             await self._lmtp(stream)
@@ -137,6 +142,11 @@ class Services:
     async def close(self) -> None:
         """Stop delivering; what is under way is finished, or left for the next start."""
         await self._parts.queue.stop()
+
+
+def _low(octets: bytes) -> str:
+    """Raises RookeryError(INVALID) when it is no message id."""
+    return message_text(message_number(octets.decode("ascii", "replace")))
 
 
 def imap_settings(config: Config) -> ImapSettings:

@@ -5,6 +5,7 @@ cluster port, where their delivery ids are believed too, and pools that are in n
 from functools import partial
 
 from rookery.access.frontend.linked import mail_stream, peer
+from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.delivery.hosted import Delivery
@@ -13,6 +14,8 @@ from rookery.distribution.delivery.pool import PoolDelivery
 from rookery.distribution.delivery.session import Patience
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.placement.values import Elsewhere
+from rookery.distribution.spool.ids import message_number, message_text, number_at
+from rookery.distribution.spool.spool import LATE
 from rookery.management.keeping import at_port, lmtp_socket
 from rookery.management.site import Site
 from rookery.net.cluster.links import Links
@@ -24,14 +27,29 @@ LINGER = 10.0  # seconds; less than any server's patience
 PATIENCE = Patience(connect=5.0, greeting=10.0, hello=10.0, mail=30.0, rcpt=30.0)  # a frozen one costs no minutes
 
 
+class Settled:
+    """Which of our delivery ids will not come again: others are told when a stream to them is opened.
+
+    An id is older than the message's arrival. So an hour is left, in which one with a low id may still come.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.below = ""
+
+    def up_to(self, below: str) -> None:
+        self.below = message_text(min(message_number(below), number_at(self._clock.wall() - LATE)))
+
+
 class Ways:
     """`links`: set once this node is a member of a cluster, before anything is delivered."""
 
-    def __init__(self, site: Site, config: Config, directory: Directory) -> None:
+    def __init__(self, site: Site, config: Config, directory: Directory, clock: Clock) -> None:
         self.links: Links | None = None
         self._site = site
         self._config = config
         self._directory = directory
+        self.settled = Settled(clock)
         self._settings = LocalSettings(config.site.hostname, STREAMS, PATIENCE, LINGER)
 
     def to(self, host: Elsewhere) -> Delivery:
@@ -55,7 +73,7 @@ class Ways:
     async def _dial_link(self, address: str) -> Stream:
         if self.links is None:
             raise RookeryError(Cause.UNAVAILABLE, "this node is in no cluster")
-        return await mail_stream(self.links, peer(address), "lmtp")
+        return await mail_stream(self.links, peer(address), "lmtp", self.settled.below)
 
     async def _dial_sibling(self, host: Elsewhere) -> Stream:
         """A backend of this pool on another machine. One of the former release tells no cluster port: it is taken to

@@ -239,9 +239,9 @@ class Store:
         """Wait while too much is waiting to be written."""
         await self.writer.room()
 
-    async def forget_deliveries(self, below: str) -> None:
+    async def forget_deliveries(self, below: str, giver: str = "") -> None:
         """The queue has settled every delivery id that sorts below `below`."""
-        await self.upkeep.forget_deliveries(below)
+        await self.upkeep.forget_deliveries(below, giver)
 
     async def away(self, work: Callable[[], T]) -> T:
         """Reading that may have to wait for a server: in a thread. Where the index is a file, at once."""

@@ -147,10 +147,10 @@ def _purge_account(tx: Transaction, account: int, now: int) -> bool:
     return True
 
 
-def forget_deliveries(tx: Transaction, below: str) -> bool:
-    """Forget ids that sort below `below`: the queue has settled them all. True: there are more."""
-    sql = "SELECT delivery, account FROM delivery WHERE delivery < ? ORDER BY delivery LIMIT ?"
-    rows = tx.rows(sql, below, ROWS_PER_SLICE)
+def forget_deliveries(tx: Transaction, below: str, start: str = "") -> bool:
+    """Forget ids from `start` on that sort below `below`: the queue has settled them all. True: there are more."""
+    sql = "SELECT delivery, account FROM delivery WHERE delivery >= ? AND delivery < ? ORDER BY delivery LIMIT ?"
+    rows = tx.rows(sql, start, below, ROWS_PER_SLICE)
     tx.delete_many("delivery", ("delivery", "account"), rows)
     return len(rows) == ROWS_PER_SLICE
 

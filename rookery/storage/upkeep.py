@@ -30,6 +30,7 @@ from rookery.storage.sweeper import (
     sweep_blobs,
     sweep_emails,
 )
+from rookery.storage.values import given_by
 
 if TYPE_CHECKING:
     from rookery.storage.store import Store
@@ -63,7 +64,7 @@ class Upkeep:
         self._trim_after: int | None = None
         self._trim_due = 0.0
         self._ballast_due = 0.0
-        self._below: str | None = None
+        self._below: dict[str, str] = {}  # by what the ids of a giver begin with, "" for ours
         self._orphans: list[BlobId] = []
         self._shelf: int | None = None
         self._orphans_due = 0.0
@@ -162,16 +163,17 @@ class Upkeep:
         else:
             self._store.blobs.delete_many(blobs)
 
-    async def forget_deliveries(self, below: str) -> None:
-        self._below = max(below, self._below or "")
+    async def forget_deliveries(self, below: str, giver: str = "") -> None:
+        """`giver`: of another queue than ours."""
+        start, end = (given_by(giver, ""), given_by(giver, below)) if giver else ("", below)
+        self._below[start] = max(end, self._below.get(start, ""))
 
     async def _deliveries(self, now: int) -> bool:
-        below = self._below
-        if below is not None:
+        for start, below in list(self._below.items()):
             for _ in range(SLICES_PER_STEP):
-                if not await self._exclusive(lambda tx: forget_deliveries(tx, below)):
-                    if self._below == below:
-                        self._below = None
+                if not await self._exclusive(lambda tx, b=below, s=start: forget_deliveries(tx, b, s)):  # type: ignore[misc]
+                    if self._below.get(start) == below:
+                        del self._below[start]
                     break
         oldest = now - self._store.settings.deliveries_days * 86_400
         return await self._exclusive(lambda tx: age_deliveries(tx, oldest))

@@ -287,6 +287,21 @@ async def test_delivery_ids_of_others_are_forgotten_by_age(store: Store, mail: M
     assert kept() == [given_by(giver, "001/alice") for giver in ("b1", "b20")]
 
 
+@BOTH
+async def test_a_giver_says_which_of_its_ids_will_not_come_again(store: Store, mail: Mail) -> None:
+    for giver in ("b2", "b2.example"):
+        for number in range(4):
+            id = given_by(giver, f"00{number}/alice")
+            await store.append(Append(mail.account, staged(store, b"x"), delivery_id=id))
+    await store.append(Append(mail.account, staged(store, b"x"), delivery_id="000/alice"))
+    await store.forget_deliveries("002", "b2")
+    await store.upkeep.run()
+    with store.read() as reader:
+        kept = [row[0] for row in reader.rows("SELECT delivery FROM delivery ORDER BY delivery")]
+    others = [given_by("b2.example", f"00{number}/alice") for number in range(4)]
+    assert kept == ["000/alice", *others, given_by("b2", "002/alice"), given_by("b2", "003/alice")]
+
+
 async def test_a_full_disk_gives_up_its_ballast_for_removing(
     store: Store, mail: Mail, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:

@@ -109,9 +109,11 @@ class LinkedDirectory:
         return await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
 
 
-async def mail_stream(links: Links, address: Peer, protocol: str) -> LinkStream:
-    """For many messages, to the backend whose cluster port is there. Raises RookeryError."""
-    return await (await link_to(links, address, Role.BACKEND)).open(Preface(protocol))
+async def mail_stream(links: Links, address: Peer, protocol: str, below: str = "") -> LinkStream:
+    """For many messages, to the backend whose cluster port is there. `below`: delivery ids of this node that sort below
+    it will not come again. Raises RookeryError.
+    """
+    return await (await link_to(links, address, Role.BACKEND)).open(Preface(protocol, resume=below.encode()))
 
 
 class LinkedMail:

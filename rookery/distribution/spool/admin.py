@@ -115,6 +115,14 @@ def forget_taken(tx: Transaction, before: int) -> int:
     )
 
 
+def forget_given(tx: Transaction, node: str, below: str) -> int:
+    """Those of a node that sort below; a slice a call."""
+    return tx.run(
+        "DELETE FROM taken WHERE given IN (SELECT given FROM taken WHERE given >= ? AND given < ? LIMIT ?)",
+        f"{node}/", f"{node}/{below}", SLICE,
+    )  # fmt: skip
+
+
 # --- reads ---------------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,11 @@ def message_number(text: str) -> MessageNumber:
     raise RookeryError(Cause.INVALID, f"not a message id: {text[:20]!r}")
 
 
+def number_at(moment: float) -> MessageNumber:
+    """The least of an id made then, in seconds UTC."""
+    return MessageNumber(max(0, int(moment * 1_000_000)) << _RANDOM_BITS)
+
+
 class MessageIds:
     """Makes ids; each is greater than all before it, also when the clock steps back.
 
@@ -78,4 +83,4 @@ class MessageIds:
 
     def before(self, seconds: float) -> int:
         """The least number of an id made so many seconds ago."""
-        return max(0, int((self._clock.wall() - seconds) * 1_000_000)) << _RANDOM_BITS
+        return number_at(self._clock.wall() - seconds)

@@ -106,6 +106,7 @@ class Spool:
         self.places = places
         self._taker: Taker = _Nobody()
         self._recent = RecentBodies(settings.memory)
+        self._given_up: dict[str, str] = {}  # by node, up to where its ids were forgotten last
         self._ids = MessageIds(clock, random, self.read(admin.greatest))
         self._membership = Membership(
             database,
@@ -227,6 +228,14 @@ class Spool:
             for n, recipient in enumerate(item.incoming.recipients, 1)
         )  # fmt: skip
         self._taker.take(Claimed(envelope, recipients))
+
+    async def forget_taken(self, node: str, below: str) -> None:
+        """That node has settled its delivery ids below: they will not come again. Raises RookeryError."""
+        if self._given_up.get(node) == below:
+            return
+        self._given_up[node] = below
+        while await self.writer.exclusive(lambda tx: admin.forget_given(tx, node, below)) == admin.SLICE:
+            pass
 
     # --- out
 

@@ -15,6 +15,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.distribution.spool import admin
 from rookery.distribution.spool.bodies import release
+from rookery.distribution.spool.ids import number_at
 from rookery.distribution.spool.spool import Spool
 from rookery.distribution.spool.values import Envelope
 from rookery.storage.blobs import LookAgain, Place
@@ -59,7 +60,7 @@ async def tidy(spool: Spool) -> Tidied:
 
 async def _forget_history(spool: Spool) -> int:
     settings = spool.settings
-    before = max(0, int((spool.clock.wall() - settings.history) * 1_000_000)) << 8  # as ids.py makes numbers
+    before = number_at(spool.clock.wall() - settings.history)
     total = 0
     while True:
         gone = await spool.writer.exclusive(lambda tx: admin.trim_history(tx, before, settings.history_messages))

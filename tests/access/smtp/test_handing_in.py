@@ -2,6 +2,7 @@
 
 import asyncio
 
+from rookery.distribution.spool.tidy import tidy
 from rookery.storage.engine import Reader
 from tests.access.smtp.world import DOMAIN, World
 
@@ -64,19 +65,30 @@ async def test_other_servers_give_no_ids(world: World) -> None:
     assert await client.say(f"MAIL FROM:<a@x.test>\nRCPT TO:{_to(ALICE)}\n", 2) == [250, 555]
 
 
+def _known(reader: Reader) -> int:
+    row = reader.row("SELECT count(*) FROM taken")
+    assert row is not None
+    return int(row[0])
+
+
+async def test_what_a_node_has_settled_is_forgotten_and_nothing_of_others(world: World) -> None:
+    for giver in ("mx1", "mx2"):
+        client = await world.mx(giver=giver)
+        for number in range(4):
+            await client.send(_to(ALICE, f"c0123456789{number}"))
+    for _ in range(2):
+        await world.spool.forget_taken("mx1", "c01234567892")
+        assert world.spool.read(_known) == 6
+    client = await world.mx(giver="mx1")
+    assert await client.send(_to(ALICE, "c01234567892")) == ["250 2.0.0 Taken before"]
+
+
 async def test_what_was_taken_long_ago_is_forgotten(world: World) -> None:
-    from rookery.distribution.spool.tidy import tidy
-
-    def known(reader: Reader) -> int:
-        row = reader.row("SELECT count(*) FROM taken")
-        assert row is not None
-        return int(row[0])
-
     client = await world.mx(giver="mx1")
     await client.send(_to(ALICE))
     world.clock.advance(29 * 86_400)
     await tidy(world.spool)
-    assert world.spool.read(known) == 1
+    assert world.spool.read(_known) == 1
     world.clock.advance(2 * 86_400)
     await tidy(world.spool)
-    assert world.spool.read(known) == 0
+    assert world.spool.read(_known) == 0
