@@ -38,6 +38,7 @@ from rookery.distribution.service.calls import (
     decode_answer,
     encode,
 )
+from rookery.distribution.service.claims import Claims
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.signals import Hub
@@ -105,7 +106,9 @@ class DirectoryServices:
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = membership.questions
         self._telling: asyncio.Task[None] | None = None
-        self.hub = Hub(parts.clock)
+        claims = Claims(parts.clock)
+        self.hub = Hub(parts.clock, claims.take)
+        parts.authenticator.count_elsewhere(claims.failed)
         self._asked = MailStreams({carry.PROTOCOL: carry.Carried(self.questions.answer).enter})
         self._replication = parts.replication
         self._directory.take(self.questions)
