@@ -165,6 +165,8 @@ class DirectoryServices:
     async def _figures(self, figures: Figures) -> Figures:
         change = await self._parts.directory.find(lambda directory: directory.last_change())
         figures = msgspec.structs.replace(figures, backend=self.here.backend, change=change)
+        if self._replication is not None and (lag := self._replication.lag) is not None:
+            figures = msgspec.structs.replace(figures, copy=True, behind=lag[0], primary=lag[1])
         return figures if self._more is None else await self._more(figures)
 
     async def gauges(self) -> list[Gauge]:
