@@ -204,7 +204,15 @@ class FrontNode(Process):
             return await outpost.run(operation, msgspec.structs.asdict(arguments))
 
         await self._serve_console(stack, operate, outpost.health, self._front.gauges)
+        if self.config.cluster.inner:
+            self._front.listen(self._addresses)
         self._front.start()
+
+    def connections(self) -> Mapping[str, int]:
+        return {**super().connections(), "frontends": len(self._front.handoff.sessions)}
+
+    async def _drained(self, seconds: float) -> int:
+        return await self._front.handoff.sessions.drain(seconds)
 
 
 class PerimeterNode(Process):
@@ -216,7 +224,6 @@ class PerimeterNode(Process):
         clock = SystemClock()
         self.membership = membership = Membership(self.site, self.config, clock)
         stack.push_async_callback(membership.close)
-        Self(membership, self)
         spool = await open_queue(self.site, self.config, membership.member.name, clock=clock, gate=self._gate)
         stack.push_async_callback(spool.close)
         self._perimeter = PerimeterServices(self.site, self.config, membership, self._tls, clock, spool, self.sharing)

@@ -59,6 +59,34 @@ Relay = Callable[[Expect, Granted], bytes]
 Where = Callable[[AccountRecord, str], Awaitable[Host]]
 
 
+class Allowance:
+    """How much each node may ask, and how many of the logins that it brings may be wrong."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._questions: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
+        self._failures: Budgets[str] = Budgets(clock, FAILURES, FORGIVEN, NODES)
+        self.failed: dict[str, float] = {}  # logins, by node; those of nodes whose certificates were checked
+
+    def charge(self, caller: Member) -> None:
+        """For a question, of whatever kind. Raises TOO_MANY."""
+        if not self._questions.room(caller.name):
+            raise RookeryError(Cause.TOO_MANY, "this node asks too much")
+        self._questions.charge(caller.name)
+
+    def may_guess(self, caller: Member) -> None:
+        """For the question that begins a login. Raises TOO_MANY."""
+        self.charge(caller)
+        if not self._failures.room(caller.name):
+            log.warning("too-many-failures", node=caller.name, failed=self.failed[caller.name])
+            raise RookeryError(Cause.TOO_MANY, "too many failed logins through this node")
+
+    def refused(self, caller: Member, cause: Cause) -> None:
+        """A login that it has brought."""
+        if cause is Cause.BAD_CREDENTIALS or cause is Cause.TOO_MANY:
+            self.failed[caller.name] = self.failed.get(caller.name, 0) + 1
+            self._failures.charge(caller.name)
+
+
 class _Exchange:
     """Of one client. `account`: whose it is, once it is granted; `left`: how often its host may be asked for."""
 
@@ -101,10 +129,10 @@ class DirectoryService:
         self._clock = clock
         self._random = random
         self._sleep = sleep
-        self._budgets: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
-        self._failures: Budgets[str] = Budgets(clock, FAILURES, FORGIVEN, NODES)
+        self._allowance = Allowance(clock)
         self._exchanges: defaultdict[str, OrderedDict[bytes, _Exchange]] = defaultdict(OrderedDict)  # by node
-        self.failed: dict[str, float] = {}  # logins, by node; those of nodes whose certificates were checked
+        self.charge = self._allowance.charge
+        self.failed = self._allowance.failed
 
     def take(self, questions: Questions) -> None:
         """Answer those that are ours."""
@@ -114,22 +142,13 @@ class DirectoryService:
         questions.take(Cancel, self._cancel, "authenticate")
         questions.take(Recipient, self._recipient, "recipient")
 
-    def charge(self, caller: Member) -> None:
-        """For a question, of whatever kind. Raises TOO_MANY."""
-        if not self._budgets.room(caller.name):
-            raise RookeryError(Cause.TOO_MANY, "this node asks too much")
-        self._budgets.charge(caller.name)
-
     # --- logging in ---
 
     async def _begin(self, caller: Member, begin: Begin) -> Answer:
-        self.charge(caller)
+        self._allowance.may_guess(caller)
         client = begin.client
         if not network_of(client.address):
             raise RookeryError(Cause.INVALID, "a client has an IP address")  # by which its guesses are counted
-        if not self._failures.room(caller.name):
-            log.warning("too-many-failures", node=caller.name, failed=self.failed[caller.name])
-            raise RookeryError(Cause.TOO_MANY, "too many failed logins through this node")
         sasl = SaslSession(
             self._authenticator, protocol=client.protocol, peer=client.address, session=client.session, tls=client.tls
         )
@@ -154,9 +173,7 @@ class DirectoryService:
             exchange.account = step.account
             return await self._granted(caller, exchange)
         if isinstance(step, Rejected):
-            if step.cause is Cause.BAD_CREDENTIALS or step.cause is Cause.TOO_MANY:
-                self.failed[caller.name] = self.failed.get(caller.name, 0) + 1
-                self._failures.charge(caller.name)
+            self._allowance.refused(caller, step.cause)
             return refused(Refusal(step.cause, step.what))
         return Challenge(self._kept(caller, exchange, EXCHANGE_TIME), step.data)
 

@@ -14,11 +14,12 @@ from rookery.distribution.auth.abuse import Budgets
 from rookery.distribution.cluster import messages
 from rookery.distribution.cluster.messages import Issued
 from rookery.distribution.cluster.registrar import Registrar
-from rookery.distribution.service.calls import Renew, Renewed
+from rookery.distribution.service.calls import Renew, Renewed, ToAuthority
 from rookery.management.desk import Desk
 from rookery.management.membership import Membership
 
 RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; seconds for one more
+PASSED_ON, PASSED_ON_AGAIN = 100, 60.0  # those of nodes that reach only it; seconds for one more
 RENEWING_NODES = 10_000
 RETIRE_EVERY = 3_600.0  # seconds between two looks for keys that nobody needs any more
 
@@ -33,6 +34,7 @@ class AuthorityDuty:
         self._membership = membership
         self._config = config
         self._renewals: Budgets[str] = Budgets(clock, RENEWALS, RENEWAL_AGAIN, RENEWING_NODES)
+        self._passed_on: Budgets[str] = Budgets(clock, PASSED_ON, PASSED_ON_AGAIN, RENEWING_NODES)
         self._desk: Desk | None = None
         self._retiring: asyncio.Task[None] | None = None
 
@@ -69,6 +71,13 @@ class AuthorityDuty:
             raise RookeryError(Cause.TOO_MANY, "this node was given many certificates lately")
         self._renewals.charge(caller.name)
         return Renewed(messages.encode(await self._registrar.renew(caller, question.request)))
+
+    async def passed_on(self, caller: Member, question: ToAuthority) -> Renewed:
+        """For a node that reaches the caller only. Raises RookeryError."""
+        if not self._passed_on.room(caller.name):
+            raise RookeryError(Cause.TOO_MANY, "this node has asked for many certificates of others lately")
+        self._passed_on.charge(caller.name)
+        return Renewed(await self._registrar.answer(question.message))
 
     async def renew_here(self, request: bytes) -> Issued:
         """For this node. Raises RookeryError."""

@@ -35,10 +35,10 @@ from rookery.distribution.service.calls import (
     Moved,
     Renew,
     RevokedNodes,
+    ToAuthority,
     decode_answer,
     encode,
 )
-from rookery.distribution.service.claims import Claims
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.signals import Hub
@@ -106,9 +106,7 @@ class DirectoryServices:
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = membership.questions
         self._telling: asyncio.Task[None] | None = None
-        claims = Claims(parts.clock)
-        self.hub = Hub(parts.clock, claims.take)
-        parts.authenticator.count_elsewhere(claims.failed)
+        self.hub = Hub(parts.clock)
         self._asked = MailStreams({carry.PROTOCOL: carry.Carried(self.questions.answer).enter})
         self._replication = parts.replication
         self._directory.take(self.questions)
@@ -116,6 +114,7 @@ class DirectoryServices:
         self.questions.take(AskDirectories, self._directories)
         if self._duty is not None:
             self.questions.take(Renew, self._duty.renew)
+            self.questions.take(ToAuthority, self._duty.passed_on, "to-authority")
         Source(parts.directory).take(self.questions)
 
     async def start(self, addresses: Sequence[str], service: Service | None = None) -> None:
@@ -165,8 +164,6 @@ class DirectoryServices:
     async def _figures(self, figures: Figures) -> Figures:
         change = await self._parts.directory.find(lambda directory: directory.last_change())
         figures = msgspec.structs.replace(figures, backend=self.here.backend, change=change)
-        if self._replication is not None and (lag := self._replication.lag) is not None:
-            figures = msgspec.structs.replace(figures, copy=True, behind=lag[0], primary=lag[1])
         return figures if self._more is None else await self._more(figures)
 
     async def gauges(self) -> list[Gauge]:

@@ -21,12 +21,20 @@ from rookery.distribution.cluster.admission import Admission
 from rookery.distribution.cluster.certificates import member_of
 from rookery.distribution.cluster.contexts import Contexts
 from rookery.distribution.cluster.files import ClusterFiles
-from rookery.distribution.cluster.joining import come_back
+from rookery.distribution.cluster.joining import come_back, come_back_through
 from rookery.distribution.cluster.messages import Issued, read_answer
 from rookery.distribution.cluster.renewing import LOOK, Renewing
 from rookery.distribution.directory.reads_members import fingerprint
 from rookery.distribution.directory.values import Revoked, Standing
-from rookery.distribution.service.calls import LinkFigures, Renew, Renewed, RevokedNodes, decode_answer, encode
+from rookery.distribution.service.calls import (
+    LinkFigures,
+    Renew,
+    Renewed,
+    RevokedNodes,
+    ToAuthority,
+    decode_answer,
+    encode,
+)
 from rookery.distribution.service.questions import Questions
 from rookery.management.desk import ask as ask_at_desk
 from rookery.management.metrics import Gauge
@@ -230,6 +238,11 @@ class Membership:
         """As far as this node knows."""
         return self._admission.revoked
 
+    @property
+    def standing(self) -> Standing:
+        """As far as this node knows, and is what it can show for it."""
+        return Standing(self.revoked, fingerprint(self.contexts.state.bundle.roots))
+
     def follow(self, look: Callable[[], Awaitable[Standing]], every: float = LOOK_EVERY) -> Callable[[], None]:
         """Look again and again, each `every` seconds and sooner after a failure, and at once when what this returns is
         called; while nobody can be asked the last list holds.
@@ -300,14 +313,23 @@ class Membership:
 
     async def renewed(self, request: bytes, addresses: Iterable[str]) -> Issued:
         """By an authority at one of these cluster ports. Raises RookeryError."""
+        return issued(await self.by_authority(Renew(request), addresses))
+
+    async def by_authority(self, question: Renew | ToAuthority, addresses: Iterable[str]) -> bytes:
+        """What an authority at one of these cluster ports answers. Raises RookeryError."""
         failure = RookeryError(Cause.UNAVAILABLE, "it is not known where the cluster's authority is")
         for address in dict.fromkeys(addresses):
             try:
                 link = await link_to(self.links, peer(address), Role.AUTHORITY)
-                return issued(decode_answer(await link.call(encode(Renew(request)), RENEWING), Renewed).issued)
+                answer = decode_answer(await link.call(encode(question), RENEWING), Renewed)
+                return answer.issued
             except RookeryError as error:
                 failure = error
         raise failure
+
+    def renew_through(self, ask: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """As `renew`, where the authority hears of it from others: `ask` has what is said to it answered."""
+        self._keep_young(None, lambda: come_back_through(self._files, ask))
 
     def renew(self, ask: Callable[[bytes], Awaitable[Issued]]) -> None:
         """Keep the certificate young: `ask` has a request answered by the authority. Of the processes that share the
@@ -315,12 +337,17 @@ class Membership:
         """
         addresses = tuple(str(one) for one in self._config.cluster.authority if one is not None)
         addresses += tuple(one for one in self._files.known().join if one not in addresses)
+        self._keep_young(ask, lambda: come_back(self._files, addresses, ask_at_desk))
+
+    def _keep_young(
+        self, ask: Callable[[bytes], Awaitable[Issued]] | None, come_back: Callable[[], Awaitable[object]]
+    ) -> None:
         renewing = self._renewing = Renewing(
             self._files,
             self.contexts,
             self._clock,
             renew=ask,
-            come_back=lambda: come_back(self._files, addresses, ask_at_desk),
+            come_back=come_back,
             renewed=self._renewed,
         )
         self._tasks.append(asyncio.create_task(renewing.run()))

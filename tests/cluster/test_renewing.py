@@ -7,10 +7,10 @@ import pytest
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.cluster.authority import LIFETIME
-from rookery.distribution.cluster.certificates import SKEW
+from rookery.distribution.cluster.certificates import SKEW, make_request
 from rookery.distribution.cluster.contexts import Contexts
-from rookery.distribution.cluster.joining import come_back
-from rookery.distribution.cluster.messages import Issued
+from rookery.distribution.cluster.joining import come_back, come_back_through
+from rookery.distribution.cluster.messages import ComeBack, Issued, encode
 from rookery.distribution.cluster.renewing import AGAIN_LEAST, AGAIN_MOST, HURRY, LOOK, Renewing, due
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.reads_members import fingerprint
@@ -131,3 +131,28 @@ async def test_who_waits_to_renew_is_woken(node: Node, clock: ManualClock) -> No
     await until(lambda: node.told == 1)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_who_reaches_no_authority_is_renewed_through_others(world: World, clock: ManualClock) -> None:
+    """Who passes it on proves nothing, and could not put another certificate in its place."""
+    contexts = await world.add("b1")
+    files, forged = world.node("b1"), await world.add("thief")
+
+    async def through(message: bytes) -> bytes:
+        return await world.registrar.answer(message)
+
+    renewing = Renewing(
+        files, contexts, clock, renew=None, come_back=lambda: come_back_through(files, through), renewed=lambda: None
+    )
+    old = contexts.state.member
+    clock.step(due(contexts.state) - clock.wall() + 1)
+    await renewing.look()
+    new = contexts.state.member
+    assert (new.name, new.roles) == (old.name, old.roles)
+    assert new.ends > old.ends
+
+    async def of_another(message: bytes) -> bytes:
+        return await world.registrar.answer(encode(ComeBack("thief", make_request(forged.state.key))))
+
+    with pytest.raises(RookeryError, match="of another key"):
+        await come_back_through(files, of_another)

@@ -54,12 +54,13 @@ async def link_to(links: Links, address: Peer, *roles: Role) -> Link:
 
 class LinkedDirectory:
     """Asks one directory node after the other, beginning with the one that answered last. `addresses`: those that are
-    known at the start."""
+    known at the start; `roles`: of who answers, one of them."""
 
-    __slots__ = ("_addresses", "_given", "_links")
+    __slots__ = ("_addresses", "_given", "_links", "_roles")
 
-    def __init__(self, links: Links, addresses: Sequence[Peer]) -> None:
+    def __init__(self, links: Links, addresses: Sequence[Peer], *roles: Role) -> None:
         self._links = links
+        self._roles = roles or (Role.DIRECTORY,)
         self._given = tuple(addresses)
         self._addresses = list(addresses)
 
@@ -80,7 +81,7 @@ class LinkedDirectory:
     async def ask(self, question: bytes, node: str = "") -> tuple[bytes, str]:
         """As logins.Ask: a backend answers for its own accounts, too."""
         if node:
-            link = await link_to(self._links, peer(node), Role.DIRECTORY, Role.BACKEND)
+            link = await link_to(self._links, peer(node), *self._roles, Role.BACKEND)
             return await link.call(question, ANSWER), node
         failure = RookeryError(Cause.UNAVAILABLE, "no directory node is named")
         _asked.add()
@@ -99,14 +100,14 @@ class LinkedDirectory:
 
     async def _ask(self, address: Peer, question: bytes) -> bytes:
         """Raises RookeryError."""
-        link = await link_to(self._links, address, Role.DIRECTORY)
+        link = await link_to(self._links, address, *self._roles)
         try:
             return await link.call(question, ANSWER)
         except RookeryError:
             if link.usable or link.closed:
                 raise
         # It said goodbye before it heard the question, as a node does whose certificate was renewed.
-        return await (await link_to(self._links, address, Role.DIRECTORY)).call(question, ANSWER)
+        return await (await link_to(self._links, address, *self._roles)).call(question, ANSWER)
 
 
 async def mail_stream(links: Links, address: Peer, protocol: str, below: str = "") -> LinkStream:
@@ -182,16 +183,17 @@ class LinkedDeliveries:
 
 
 class LinkedHosts:
-    """Implements way.Way. Who passes a session on is a backend or a directory node, too."""
+    """Implements way.Way. `roles`: of the hosts, and of those who pass sessions on to them."""
 
-    __slots__ = ("_links",)
+    __slots__ = ("_links", "_roles")
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, *roles: Role) -> None:
         self._links = links
+        self._roles = roles or (Role.BACKEND, Role.DIRECTORY)
 
     async def open(self, granted: Granted, opening: Opening) -> tuple[Stream, bytes]:
         try:
-            link = await link_to(self._links, peer(granted.host.address), Role.BACKEND, Role.DIRECTORY)
+            link = await link_to(self._links, peer(granted.host.address), *self._roles)
         except RookeryError as error:
             raise Unreached(error.what) from error
         stream = await link.open(_preface(opening, granted.account, granted.handle))

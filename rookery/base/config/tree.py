@@ -357,6 +357,20 @@ class Cluster:
         "The join ports of the authority: asked by a node whose certificate has ended while it was away.",
         restart=True,
     )
+    upstream: tuple[Endpoint | None, ...] = setting(
+        list_of(endpoint(7143)),
+        (),
+        "For a frontend that reaches nobody but other frontends: the cluster ports of those, in place of"
+        " cluster.directory.",
+        restart=True,
+    )
+    inner: bool = setting(
+        FLAG,
+        False,
+        "A frontend that others may have as their cluster.upstream: it takes links at listen.cluster, and passes on"
+        " what they ask and bring.",
+        restart=True,
+    )
     mail: tuple[Endpoint | None, ...] = setting(
         list_of(endpoint(7143)),
         (),

@@ -71,6 +71,16 @@ async def come_back(files: ClusterFiles, addresses: tuple[str, ...], ask: Ask) -
     return await _at_any(addresses, at)
 
 
+async def come_back_through(files: ClusterFiles, ask: Callable[[bytes], Awaitable[bytes]]) -> Member:
+    """As `come_back`, where the authority hears of it from others: `ask` has the question answered."""
+    state = await asyncio.to_thread(files.state)
+    if state is None:
+        raise RookeryError(Cause.NOT_FOUND, "this node has not joined a cluster")
+    question = ComeBack(state.member.name, make_request(state.key))
+    answer = messages.read_answer(await ask(messages.encode(question)))
+    return await _accept(files, state.key, state.cluster, state.bundle, answer, state.member.name)
+
+
 class Renewal:
     """Of a member's certificate, with a new key: `request` goes to the authority over the cluster port, where
     `Registrar.renew` answers it."""

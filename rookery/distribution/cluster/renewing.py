@@ -27,8 +27,9 @@ log = logger("cluster")
 
 
 class Renewing:
-    """`renew` asks the authority over the cluster port, `come_back` as `joining.come_back` does; both raise
-    RookeryError. `renewed` is called when `contexts` has the new certificate: links dialled from now on are to use it.
+    """`renew` asks the authority over the cluster port (None: there is only coming back), `come_back` as
+    `joining.come_back` does; both raise RookeryError. `renewed` is called when `contexts` has the new certificate:
+    links dialled from now on are to use it.
     """
 
     __slots__ = (
@@ -52,7 +53,7 @@ class Renewing:
         contexts: Contexts,
         clock: Clock,
         *,
-        renew: Callable[[bytes], Awaitable[Issued]],
+        renew: Callable[[bytes], Awaitable[Issued]] | None,
         come_back: Callable[[], Awaitable[object]],
         renewed: Callable[[], None],
     ) -> None:
@@ -113,7 +114,7 @@ class Renewing:
         return AGAIN_LEAST
 
     async def _get_another(self, state: NodeState, now: float) -> None:
-        if now >= state.member.ends:
+        if now >= state.member.ends or self._renew is None:
             await self._come_back()
             return
         renewal = await asyncio.to_thread(Renewal, self._files, state)

@@ -27,13 +27,15 @@ PAGE_LIMIT = 1024 * 1024  # octets at which a page of a directory ends; one obje
 class Client(msgspec.Struct, frozen=True, array_like=True):
     """Who connected, as a frontend says: it limits and is logged, it grants nothing.
 
-    address: of the client; session: the id under which the frontend logs; tls: whether the client's side is protected.
+    address: of the client; session: the id under which the frontend logs; tls: whether the client's side is protected;
+    hops: frontends that have passed the question on.
     """
 
     protocol: Name
     address: Name
     session: Name
     tls: bool
+    hops: Annotated[int, Meta(ge=0, le=8)] = 0
 
 
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -129,6 +131,14 @@ class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
     request: Octets
 
 
+class ToAuthority(msgspec.Struct, frozen=True, array_like=True, tag="to-authority"):
+    """What a node that does not reach the authority's join port would say there (cluster/messages.py): it proves
+    itself, whoever brings it. Answered by a Renewed, with what that port answers.
+    """
+
+    message: Octets
+
+
 class Follow(msgspec.Struct, frozen=True, array_like=True, tag="follow"):
     """To the primary: what has changed since number `after`? mark: of that change, so that another history is seen.
     store: its pool's accounts are those whose credentials are wanted, "": all. wait: until there is something, for a
@@ -165,7 +175,7 @@ class AskStanding(msgspec.Struct, frozen=True, array_like=True, tag="standing-of
 
 Question: TypeAlias = (
     Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | AskDirectories | Renew | Follow | CopyOf | Act
-    | AskStanding | AskStatus
+    | AskStanding | AskStatus | ToAuthority
 )  # fmt: skip
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -251,8 +261,7 @@ class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
     of users, `sessions`: those that other nodes brought. `change`: the last of the directory that it has seen.
 
     A backend has `pool`, and may be `dynamic`; then `incarnation`, and `epoch`, the highest under which it holds an
-    account. `accounts`: open here. A copy of the directory is so many changes `behind`, as it knows; `primary`: seconds
-    since that answered last, -1.0: not since the start.
+    account. `accounts`: open here.
     """
 
     node: Name
@@ -271,13 +280,10 @@ class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
     draining: bool = False
     accounts: int = 0
     epoch: int = 0
-    copy: bool = False
-    behind: int = 0
-    primary: float = 0.0
 
 
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):
-    """To a Renew: as cluster/messages.py has it."""
+    """To a Renew or ToAuthority: as cluster/messages.py has it."""
 
     issued: Annotated[bytes, Meta(max_length=32_768)]
 

@@ -78,7 +78,7 @@ def check_member(site: Site, config: Config, now: float) -> list[Problem]:
         found.append(
             Problem(str(files(site).node), 0, "", ended, "when it runs, it asks cluster.authority for another", True)
         )
-    if is_outpost(site) and not config.cluster.directory:
+    if is_outpost(site) and not config.cluster.directory and not config.cluster.upstream:
         lines = line_numbers(site.config_file.read_text(encoding="utf-8"))
         line = lines.get("cluster.directory", 0)
         expected = "expected the cluster ports of directory nodes, which a node without accounts asks"

@@ -41,6 +41,8 @@ class Plan:
     domain: str = ""
     port_offset: int = 0
     directory: Sequence[str] = ()
+    upstream: Sequence[str] = ()
+    inner: bool = False
     pool: str = ""
     database: str = ""
     backends: Sequence[str] = ()
@@ -109,7 +111,7 @@ def _make(site: Site, plan: Plan) -> None:
             settings=settings,
         )
         return
-    if plan.keeps is Keeps.NOTHING and not plan.directory:
+    if plan.keeps is Keeps.NOTHING and not plan.directory and not plan.upstream:
         raise RookeryError(Cause.INVALID, "--directory: a frontend needs the cluster port of a directory node")
     try:
         names = [parse_host_name(text) for text in (plan.hostname, plan.domain) if text]
@@ -125,6 +127,10 @@ def _settings(plan: Plan) -> dict[str, object]:
     """Beside names and ports. Raises ValueError, RookeryError."""
     endpoints = tuple(parse_endpoint(text, CLUSTER_PORT) for text in plan.directory)
     settings: dict[str, object] = {"cluster.directory": endpoints} if endpoints else {}
+    if plan.upstream:
+        settings["cluster.upstream"] = tuple(parse_endpoint(text, CLUSTER_PORT) for text in plan.upstream)
+    if plan.inner:
+        settings["cluster.inner"] = True
     if plan.database or plan.backends:
         settings |= pool_settings(plan.database, plan.backends)
     if plan.shared:

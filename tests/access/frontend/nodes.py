@@ -10,10 +10,11 @@ from typing import cast
 
 from rookery.access.directory_service import DirectoryService
 from rookery.access.frontend.imap import serve_imap_front
+from rookery.access.frontend.inner import InnerDirectory, InnerWay
 from rookery.access.frontend.linked import LinkedDirectory, LinkedHosts, link_to, peer
 from rookery.access.frontend.login import Front, FrontSettings
 from rookery.access.frontend.way import HandOver
-from rookery.access.handoff import Enter, HostHandoff
+from rookery.access.handoff import Enter, Handoff, HostHandoff
 from rookery.access.imap.serve import enter_imap, serve_imap
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
@@ -152,13 +153,19 @@ class Hosting(Machine):
 
 
 class Frontend(Machine):
-    """`beyond`: the nodes that it asks."""
+    """`beyond`: the nodes that it asks; frontends, or those that know more."""
 
     def __init__(self, cluster: "Cluster", name: str, beyond: list[Machine]) -> None:
         super().__init__(cluster, name, Role.FRONTEND)
-        linked = LinkedDirectory(self.links, [peer(node.address) for node in beyond])
-        self.logins = Logins(linked.ask, cluster.world.clock)
-        self.front = Front(self.logins, LinkedHosts(self.links), FrontSettings(scram=True))
+        asked = (Role.FRONTEND,) if isinstance(beyond[0], Frontend) else ()
+        self.linked = LinkedDirectory(self.links, [peer(node.address) for node in beyond], *asked)
+        self.logins = Logins(self.linked.ask, cluster.world.clock)
+        hosts = LinkedHosts(self.links, *asked)
+        self.front = Front(self.logins, hosts, FrontSettings(scram=True))
+        self.handoff = Handoff(self.handles, InnerWay(hosts, self.logins))
+        self.inner = InnerDirectory(self.logins, self.handoff.passing, cluster.world.clock)
+        self.inner.take(self.questions)
+        self.listen(Service(opened=self.handoff.opened, called=self.questions.called))
 
     def connect(self) -> Client:
         near, far = memory_pipe(client=HERE, server=Peer("127.0.0.1", 143))
@@ -175,11 +182,6 @@ class Frontend(Machine):
         client = self.connect()
         await client.line()
         return (await client.command(f'LOGIN {name}@{DOMAIN} "{password}"'))[-1]
-
-    async def die(self) -> None:
-        if hasattr(self, "port"):
-            await self.port.close()
-        await self.links.close()
 
 
 class Cluster:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from rookery.access import directory_service
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.service.calls import Again, Begin, Granted, decode_answer, encode
 from rookery.distribution.service.calls import Client as Caller
@@ -220,3 +221,77 @@ async def test_known_users_get_in_while_every_directory_node_is_away(nodes: Node
     assert (await client.line()).startswith(b"a OK")
     await nodes.host().die()
     assert (await nodes.f1.refused()).startswith(b"NO [UNAVAILABLE]")
+
+
+# --- three tiers -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_frontend_that_knows_only_frontends(nodes: Nodes) -> None:
+    outer = nodes.cluster.frontend("o1", nodes.f1)
+    client = await outer.login()
+    await client.ok("SELECT INBOX")
+    assert len(nodes.f1.handoff.sessions) == 1
+    assert nodes.host().handoff.sessions
+    await client.ok("LOGOUT")
+    scrammed, challenge = await _step(outer, scram := ScramClient(ALICE, PASSWORD))
+    scrammed.send(base64.b64encode(scram.final(challenge)) + b"\r\n")
+    await scrammed.line()
+    scrammed.send(b"\r\n")
+    assert (await scrammed.line()).startswith(b"a OK")
+    assert (await outer.refused(password="wrong")).startswith(b"NO [AUTHENTICATIONFAILED]")
+    assert nodes.f1.inner.allowance.failed == {"o1": 1}
+    assert not outer.logins.known  # where accounts are it never hears
+
+
+async def test_the_inner_frontend_goes_around_a_cut_for_the_outer_one(nodes: Nodes) -> None:
+    outer = nodes.cluster.frontend("o1", nodes.f1)
+    await outer.login()
+    nodes.f1.cut_off(nodes.host())
+    await (await outer.login()).ok("SELECT INBOX")
+    assert len(nodes.d1.handoff.sessions) == 1
+
+
+async def test_while_the_directory_is_away_the_inner_frontend_knows_users(nodes: Nodes) -> None:
+    outer = nodes.cluster.frontend("o1", nodes.f1)
+    await outer.login()
+    await nodes.d1.die()
+    await nodes.d2.die()
+    await (await outer.login()).ok("SELECT INBOX")
+    assert (await outer.refused("bob")).startswith(b"NO [UNAVAILABLE]")
+
+
+async def test_frontends_that_know_only_each_other_go_in_no_circle(nodes: Nodes) -> None:
+    first = nodes.cluster.frontend("o1", nodes.f1)
+    second = nodes.cluster.frontend("o2", first)
+    first.linked.learn([peer(second.address)])
+    first.linked._addresses = [peer(second.address)]
+    assert (await second.refused()).startswith(b"NO [UNAVAILABLE]")
+    assert not any(frontend.inner._exchanges for frontend in (first, second))
+
+
+async def test_a_stolen_outer_frontend_gets_no_further_through_an_inner_one(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thief, other = nodes.cluster.frontend("o1", nodes.f1), nodes.cluster.frontend("o2", nodes.f1)
+    link = await thief.links.to(peer(nodes.f1.address))
+    elsewhere = await other.links.to(peer(nodes.f1.address))
+    at_directory = await thief.links.to(peer(nodes.d1.address))
+    begin = Begin(Caller("imap", "198.51.100.7", "s", True), "PLAIN", PLAIN)
+    granted = await _asked(link, begin)
+    assert granted.host.address == ""
+    with pytest.raises(RookeryError, match="unavailable"):  # another's exchange
+        await _asked(elsewhere, Again(granted.exchange))
+    with pytest.raises(RookeryError, match="unavailable"):  # the inner one's, at the directory
+        await _asked(at_directory, Again(granted.exchange))
+    assert await _opened(elsewhere, granted) is Cause.DENIED
+    assert await _opened(link, granted) is Cause.DENIED  # used up
+    granted = await _asked(link, begin)
+    assert await _opened(link, granted) is None
+    assert await _opened(link, granted) is Cause.DENIED
+    monkeypatch.setattr(directory_service, "BURST", 2)
+    limited = nodes.cluster.frontend("f9", nodes.d1)
+    link = await thief.links.to(peer(limited.address))
+    for _ in range(2):
+        await _asked(link, begin)
+    with pytest.raises(RookeryError, match="too-many"):
+        await _asked(link, begin)
