@@ -224,6 +224,7 @@ class PerimeterNode(Process):
         clock = SystemClock()
         self.membership = membership = Membership(self.site, self.config, clock)
         stack.push_async_callback(membership.close)
+        Self(membership, self)
         spool = await open_queue(self.site, self.config, membership.member.name, clock=clock, gate=self._gate)
         stack.push_async_callback(spool.close)
         self._perimeter = PerimeterServices(self.site, self.config, membership, self._tls, clock, spool, self.sharing)

@@ -39,6 +39,7 @@ from rookery.distribution.service.calls import (
     decode_answer,
     encode,
 )
+from rookery.distribution.service.claims import Claims
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.signals import Hub
@@ -106,7 +107,9 @@ class DirectoryServices:
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = membership.questions
         self._telling: asyncio.Task[None] | None = None
-        self.hub = Hub(parts.clock)
+        claims = Claims(parts.clock)
+        self.hub = Hub(parts.clock, claims.take)
+        parts.authenticator.count_elsewhere(claims.failed)
         self._asked = MailStreams({carry.PROTOCOL: carry.Carried(self.questions.answer).enter})
         self._replication = parts.replication
         self._directory.take(self.questions)
@@ -164,6 +167,8 @@ class DirectoryServices:
     async def _figures(self, figures: Figures) -> Figures:
         change = await self._parts.directory.find(lambda directory: directory.last_change())
         figures = msgspec.structs.replace(figures, backend=self.here.backend, change=change)
+        if self._replication is not None and (lag := self._replication.lag) is not None:
+            figures = msgspec.structs.replace(figures, copy=True, behind=lag[0], primary=lag[1])
         return figures if self._more is None else await self._more(figures)
 
     async def gauges(self) -> list[Gauge]:

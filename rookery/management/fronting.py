@@ -89,6 +89,7 @@ class FrontServices:
         )
         self._clock = clock
         self._claims = sharing.claims
+        self._failures = sharing.failures
         self._wake: Callable[[], None] = lambda: None
         hear: dict[str, Hear] = {
             MEMBERS: lambda data: self._wake(),
@@ -108,8 +109,8 @@ class FrontServices:
             plaintext_on_loopback=config.auth.plaintext_on_loopback,
             message_size=config.smtp.message_size,
         )
-        clear = Front(self.directory, self._hosts, settings, self._tls)
-        inside = Front(self.directory, self._hosts, settings)  # of TLS
+        clear = Front(self.directory, self._hosts, settings, self._tls, self._failures.add)
+        inside = Front(self.directory, self._hosts, settings, None, self._failures.add)  # of TLS
         lmtp = LmtpFront(self.addresses, self._deliveries, smtp_settings(config), self._clock)
         self._serve: dict[str, Serve] = {
             "imap": partial(serve_imap_front, shared=clear),

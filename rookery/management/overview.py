@@ -163,6 +163,9 @@ def _line(key: Key, words: Iterable[str], ends: int, said: Presence | None, answ
         draining=found.draining,
         accounts=found.accounts,
         epoch=found.epoch,
+        copy=found.copy,
+        behind=found.behind,
+        primary=round(found.primary, 1),
         links=[Peering(one.node, one.up, one.streams, round(one.heard, 1)) for one in found.links],
     )
 

@@ -19,7 +19,7 @@ from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config, Problem, differences
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
-from rookery.distribution.service.claims import Claims, Sharing, count
+from rookery.distribution.service.claims import Claims, Failures, Sharing, count
 from rookery.distribution.service.signals import Count
 from rookery.management import garbage
 from rookery.management.console import Console, Gauges, Operate
@@ -80,7 +80,8 @@ class Process(ABC):
         self._stopping = asyncio.Event()
         self._failure: RookeryError | None = None
         self.membership: Membership | None = None
-        self.sharing = Sharing(Claims(SystemClock()), self._counted)
+        clock = SystemClock()
+        self.sharing = Sharing(Claims(clock), Failures(clock), self._counted)
         self._replication: Replication | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -230,7 +231,8 @@ class Process(ABC):
             raise RookeryError(Cause.UNAVAILABLE, f"listen.{name}: {error.strerror or error}") from error
 
     def _counted(self) -> Count:
-        return count({name: listener.counted() for name, listener in self._listeners.items()})
+        connections = {name: listener.counted() for name, listener in self._listeners.items()}
+        return count(connections, self.sharing.failures.counted())
 
     async def _drain(self) -> None:
         """Take no more connections, let every session finish its command."""

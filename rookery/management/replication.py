@@ -119,16 +119,25 @@ class Replication:
             return [f"the primary of its directory has not answered {word}; what it knows may be old"]
         return []
 
-    async def gauges(self) -> list[Gauge]:
+    @property
+    def lag(self) -> tuple[int, float] | None:
+        """Of a copy: changes that are not here yet, and seconds since the primary last answered (-1: not since the
+        start)."""
         replica = self._copies.replica
         if replica is None:
+            return None
+        return replica.behind, -1.0 if replica.last_word is None else replica.last_word
+
+    async def gauges(self) -> list[Gauge]:
+        if self.lag is None:
             return []
+        behind, word = self.lag
         return [
-            ("directory_lag_changes", "Changes of the directory that are not here yet.", {"": replica.behind}),
+            ("directory_lag_changes", "Changes of the directory that are not here yet.", {"": behind}),
             (
                 "directory_last_word_seconds",
                 "Since the primary of the directory last answered; -1: not since the start.",
-                {"": -1.0 if replica.last_word is None else replica.last_word},
+                {"": word},
             ),
         ]
 

@@ -58,7 +58,8 @@ class Front:
 class Meeting:
     def __init__(self, world: World) -> None:
         self.world = world
-        self.hub = Hub(world.clock)
+        self.claims = Claims(world.clock)
+        self.hub = Hub(world.clock, self.claims.take)
         self.members = Members(world.directory)
         listen = dataclasses.replace(Config().listen, cluster=0)  # any port
         self.directory = Membership(
@@ -127,6 +128,13 @@ async def test_frontends_hear_of_each_others_clients(meeting: Meeting) -> None:
     second.exchange.beat()
     await until(lambda: len(meeting.hub) == 2)
     assert first.claims.elsewhere("imap", CLIENT, 100) == 0
+
+
+async def test_directory_nodes_hear_of_wrong_logins(meeting: Meeting) -> None:
+    front = await meeting.front("f1")
+    front.counted = count({}, [(CLIENT, 4.2)])
+    front.exchange.beat()
+    await until(lambda: meeting.claims.failed(CLIENT, 0, 20) == 4)
 
 
 async def test_who_comes_back_after_a_cut_hears_what_it_has_missed(meeting: Meeting) -> None:

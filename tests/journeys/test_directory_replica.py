@@ -65,6 +65,11 @@ def test_pools_without_a_database(cluster: Cluster) -> None:
     first, second = cluster.first, cluster.second
     second.add_account("alice", None, "--pool", "main")
     first.add_account("bob", None, "--pool", "south")
+    found = first.json("cluster", "status")
+    assert [(one["node"], one["answers"], one["copy"]) for one in found["nodes"]] == [
+        ("first.example.test", True, False),
+        ("second", True, True),
+    ]
     first_client = login(first, ALICE, second.passwords[ALICE])
     second_client = login(second, BOB, first.passwords[BOB])
     deliver(second, ALICE, "to the other pool")

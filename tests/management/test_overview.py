@@ -1,5 +1,6 @@
 """Streams between nodes, beside what their number should be."""
 
+import msgspec
 import pytest
 
 from rookery.management.cli.cluster_view import show
@@ -57,4 +58,12 @@ def test_what_people_read_names_who_is_silent(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "silent, 1m ago" in out
     assert "1 now, 0 expected for 4 clients" in out
-    assert "nobody is behind" in out
+    assert "directory: 0 changes\n" in out
+
+
+def test_a_copy_of_the_directory_that_is_behind_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    first = msgspec.structs.replace(line("n1", "b1", "p"), change=12)
+    copy = msgspec.structs.replace(line("n2", "b2", "p"), change=9, copy=True, behind=1, primary=75.0)
+    pools = [PoolLine("p", "static", 9, ["b1"], 3)]
+    show(ClusterStatus("c" * 32, "n1", [first, copy], pools, expected([first, copy], pools)))
+    assert "directory of b2: 3 changes behind, the primary answered 1m ago" in capsys.readouterr().out

@@ -4,7 +4,8 @@ import msgspec
 
 from rookery.base.clock import ManualClock
 from rookery.base.members import Member, Role
-from rookery.distribution.service.claims import FRESH, Claims, count
+from rookery.distribution.auth.abuse import Abuse, AbuseSettings, network_of
+from rookery.distribution.service.claims import FRESH, Claims, Failures, count
 from rookery.distribution.service.signals import (
     ADDRESSES,
     COUNTERS,
@@ -61,6 +62,41 @@ def test_only_the_largest_are_told_and_they_fit_a_signal() -> None:
     assert len(told.connections) == ADDRESSES
     assert len(msgspec.msgpack.encode(Claim("f" * 64, told))) < SIGNAL_LIMIT
     assert count({"lmtp": [("", 5)]}).connections == []
+
+
+def test_wrong_logins_are_counted_by_network_and_forgotten_in_time() -> None:
+    clock = ManualClock()
+    failures, claims = Failures(clock), Claims(clock)
+    for address in (A, A, A, B, "2001:db8:1:2::8", "no address"):
+        failures.add(address)
+    claims.take(Claim("f1", count({"imap": [(A, 9)]}, failures.counted())))
+    assert [claims.failed(network_of(address), 0, 20) for address in (A, B, "192.0.2.2")] == [3, 2, 0]
+    assert [claims.failed(network_of(A), used, 20) for used in (1, 3, 9)] == [2, 0, 0]  # what was answered here
+    clock.advance(60)
+    claims.take(Claim("f1", count({}, failures.counted())))
+    assert [claims.failed(network_of(address), 0, 20) for address in (A, B)] == [1, 0]
+
+
+def test_guesses_at_another_directory_node_count() -> None:
+    clock = ManualClock()
+    claims, failures = Claims(clock), Failures(clock)
+
+    def guesses() -> int:
+        abuse = Abuse(clock, AbuseSettings(network_guesses=10))
+        abuse.elsewhere = claims.failed
+        abuse.learn_home(A, b"owner")
+        made = sum(abuse.guess(A, b"account %d" % n) is not None for n in range(20))
+        assert abuse.guess(A, b"owner") is not None  # whom no stranger keeps out
+        assert abuse.guess(B, b"account") is not None
+        return made
+
+    assert guesses() == 10
+    for _ in range(30):
+        failures.add(A)
+    claims.take(Claim("f1", count({}, failures.counted())))
+    assert guesses() == 5  # one frontend counts for half
+    claims.take(Claim("f2", count({}, failures.counted())))
+    assert guesses() == 2  # and all leave a quarter
 
 
 def member(name: str, *roles: Role) -> Member:

@@ -3,6 +3,7 @@ session. What a client says by and by in PLAIN or LOGIN is gathered here, and as
 """
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from rookery.access.frontend.way import Opening, Way, handed_over
@@ -33,14 +34,20 @@ class FrontSettings:
     message_size: int = 50 * 1024 * 1024
 
 
+def nobody(address: str) -> None:
+    """The default of `failed`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What all connections of a frontend share. `tls`: offer STARTTLS with it."""
+    """What all connections of a frontend share. `tls`: offer STARTTLS with it. `failed`: called with the address of a
+    client that has not known its password."""
 
     directory: Directory
     way: Way
     settings: FrontSettings
     tls: ssl.SSLContext | None = None
+    failed: Callable[[str], None] = nobody
 
 
 class Login:
@@ -92,7 +99,7 @@ class Login:
             if gathering:
                 return await self._begun(gathering, data)
             exchange, self._exchange = self._exchange, b""
-            return self._under_way(await self._shared.directory.step(exchange, data))
+            return await self._answered(self._shared.directory.step(exchange, data))
         self._gathering = gathering
         return await self._gathered(gathering.answer(data))
 
@@ -107,9 +114,15 @@ class Login:
     async def _begun(self, mechanism: str, initial: bytes) -> Challenge | Granted:
         stream = self._stream
         client = Client(self._protocol, stream.peer.address, self.id, stream.tls is not None)
-        return self._under_way(await self._shared.directory.begin(client, mechanism, initial))
+        return await self._answered(self._shared.directory.begin(client, mechanism, initial))
 
-    def _under_way(self, step: Challenge | Granted) -> Challenge | Granted:
+    async def _answered(self, asked: Awaitable[Challenge | Granted]) -> Challenge | Granted:
+        try:
+            step = await asked
+        except RookeryError as error:
+            if error.cause is Cause.BAD_CREDENTIALS:
+                self._shared.failed(self._stream.peer.address)
+            raise
         if isinstance(step, Challenge):
             self._exchange = step.exchange
         return step

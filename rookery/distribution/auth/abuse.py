@@ -13,9 +13,9 @@ longest unused goes first.
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from rookery.base.clock import Clock
 
@@ -36,6 +36,14 @@ class AbuseSettings:
 
 
 K = TypeVar("K", bound=Hashable)
+
+# Of a network, what is used here, and the limit: the guesses that were made at other nodes, so far as they count.
+Elsewhere: TypeAlias = Callable[[str, float, int], float]
+
+
+def nowhere(network: str, used: float, limit: int) -> float:
+    """There is no other node."""
+    return 0.0
 
 
 class Budgets(Generic[K]):
@@ -58,6 +66,10 @@ class Budgets(Generic[K]):
         if held is None:
             return 0.0
         return max(0.0, held[0] - (self._clock.monotonic() - held[1]) / self._refill)
+
+    def items(self) -> Iterator[tuple[K, float]]:
+        """What is used up, of all that is kept."""
+        return ((key, self.used(key)) for key in self._held)
 
     def room(self, key: K) -> bool:
         return self.used(key) + 1.0 <= self._guesses
@@ -110,7 +122,7 @@ class Guess:
 class Abuse:
     """All budgets of one node, on the event loop."""
 
-    __slots__ = ("_accounts", "_homes", "_known", "_networks", "_settings")
+    __slots__ = ("_accounts", "_homes", "_known", "_networks", "_settings", "elsewhere")
 
     def __init__(self, clock: Clock, settings: AbuseSettings | None = None) -> None:
         self._settings = s = settings or AbuseSettings()
@@ -118,6 +130,7 @@ class Abuse:
         self._accounts: Budgets[bytes] = Budgets(clock, s.account_guesses, s.account_refill, s.entries)
         self._homes: Budgets[tuple[bytes, str]] = Budgets(clock, s.home_guesses, s.home_refill, s.entries)
         self._known: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+        self.elsewhere: Elsewhere = nowhere
 
     def entries(self) -> int:
         """Rows held in all tables; for the metrics."""
@@ -143,12 +156,16 @@ class Abuse:
                 return None
             self._homes.charge((account, network))
         else:
-            if not (self._accounts.room(account) and (not network or self._networks.room(network))):
+            if not (self._accounts.room(account) and (not network or self._has_room(network))):
                 return None
             self._accounts.charge(account)
             if network:
                 self._networks.charge(network)
         return Guess(self, network, account, home)
+
+    def _has_room(self, network: str) -> bool:
+        limit, used = self._settings.network_guesses, self._networks.used(network)
+        return used + self.elsewhere(network, used, limit) + 1.0 <= limit
 
     def refund(self, guess: Guess) -> None:
         key = (guess.account, guess.network)

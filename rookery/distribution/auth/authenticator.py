@@ -17,7 +17,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import RandomBytes, system_random
 from rookery.base.log import logger
 from rookery.distribution.auth import schemes
-from rookery.distribution.auth.abuse import Abuse, AbuseSettings, Guess, network_of
+from rookery.distribution.auth.abuse import Abuse, AbuseSettings, Elsewhere, Guess, network_of
 from rookery.distribution.auth.hasher import DUMMY, Hasher
 from rookery.distribution.auth.remembered import LIFETIME, Remembered
 from rookery.distribution.directory import acts
@@ -84,6 +84,10 @@ class Authenticator:
         self._running: dict[bytes, asyncio.Task[Credential | None]] = {}
         self._improving: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def count_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """Guesses of a network at other nodes count here, too."""
+        self._abuse.elsewhere = elsewhere
 
     # --- names ---
 

@@ -261,7 +261,8 @@ class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
     of users, `sessions`: those that other nodes brought. `change`: the last of the directory that it has seen.
 
     A backend has `pool`, and may be `dynamic`; then `incarnation`, and `epoch`, the highest under which it holds an
-    account. `accounts`: open here.
+    account. `accounts`: open here. A copy of the directory is so many changes `behind`, as it knows; `primary`: seconds
+    since that answered last, -1.0: not since the start.
     """
 
     node: Name
@@ -280,6 +281,9 @@ class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
     draining: bool = False
     accounts: int = 0
     epoch: int = 0
+    copy: bool = False
+    behind: int = 0
+    primary: float = 0.0
 
 
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):

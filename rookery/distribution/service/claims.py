@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rookery.base.clock import Clock
-from rookery.distribution.service.signals import ADDRESSES, Claim, Count
-from rookery.net.limits import Key
+from rookery.distribution.auth.abuse import AbuseSettings, Budgets
+from rookery.distribution.service.signals import ADDRESSES, FAILED, Claim, Count
+from rookery.net.limits import Key, address_key
 
 FRESH = 3.5  # seconds: a claim comes each second, and one or two may be lost
+FAILURES = 4_096  # networks whose wrong logins are counted
 NODES = 64  # whose claims are kept
 
 
@@ -29,10 +31,15 @@ def octets(client: Key) -> bytes:
         return b""
 
 
-def count(connections: Mapping[str, Iterable[tuple[Key, int]]]) -> Count:
+def count(connections: Mapping[str, Iterable[tuple[Key, int]]], failed: Iterable[tuple[Key, float]] = ()) -> Count:
     """What this node counts, by listener: the largest."""
+    wrong = _largest(ADDRESSES // 4, ((FAILED, octets(client), int(number)) for client, number in failed))
     found = ((name, octets(client), number) for name, those in connections.items() for client, number in those)
-    return Count(heapq.nlargest(ADDRESSES, (one for one in found if one[1]), key=lambda one: one[2]))
+    return Count([*wrong, *_largest(ADDRESSES - len(wrong), found)])
+
+
+def _largest(most: int, found: Iterable[tuple[str, bytes, int]]) -> list[tuple[str, bytes, int]]:
+    return heapq.nlargest(most, (one for one in found if one[1] and one[2] > 0), key=lambda one: one[2])
 
 
 class Claims:
@@ -70,10 +77,33 @@ class Claims:
                 total += min(said.get((listener, key), 0), limit // 2)
         return min(total, limit - max(1, limit // 4))
 
+    def failed(self, network: str, used: float, limit: int) -> float:
+        """Implements abuse.Elsewhere. Frontends count all that they saw fail: `used` of that was answered here."""
+        now, key = self._clock.monotonic(), octets(address_key(network.partition("/")[0]))
+        claimed = [said.get((FAILED, key), 0) for at, said in self._said.values() if now - at <= FRESH]
+        believed = sum(min(number, limit // 2) for number in claimed)
+        return max(0.0, min(sum(claimed) - used, believed, limit - max(1, limit // 4)))
+
+
+class Failures:
+    """Logins that were wrong at this node, by client network."""
+
+    __slots__ = ("_used",)
+
+    def __init__(self, clock: Clock) -> None:
+        self._used: Budgets[Key] = Budgets(clock, 0, AbuseSettings().network_refill, FAILURES)
+
+    def add(self, address: str) -> None:
+        self._used.charge(address_key(address))
+
+    def counted(self) -> Iterable[tuple[Key, float]]:
+        return self._used.items()
+
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
     """Of one process: what others claim, and what it counts itself."""
 
     claims: Claims
+    failures: Failures
     counted: Callable[[], Count]

@@ -6,6 +6,7 @@ directory node tells of what changes there, and passes on what frontends count. 
 whose certificate brought it, and passes on no more than a little of it.
 """
 
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ NAMES = "names"  # domains, addresses or accounts changed: what is remembered of
 COUNTERS = "counters"  # connections by client address, as a Count from a frontend, as a Claim to others
 TOLD = frozenset({MEMBERS, NAMES, COUNTERS})
 
+FAILED = "failed"
 ADDRESSES = 800  # of one count, at most; with the names of listeners they fit a signal
 COUNTED = frozenset({Role.FRONTEND, Role.MX_IN})  # who may say what it counts
 BURST, REFILL = 4, 0.5  # counts of one node at once; seconds for one more
@@ -41,7 +43,9 @@ class Want(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Count(msgspec.Struct, frozen=True, array_like=True):
-    """Connections now, by listener and client network (IPv4 address, or the first 8 octets of an IPv6 one)."""
+    """Connections now, by listener and client network (IPv4 address, or the first 8 octets of an IPv6 one); as those
+    to the listener FAILED, wrong logins, of which one is forgotten every 30 s.
+    """
 
     connections: Annotated[list[tuple[Listener, Key, Number]], Meta(max_length=ADDRESSES)]
 
@@ -64,10 +68,16 @@ def read(kind: type[T], data: bytes) -> T | None:
         return None
 
 
+def nothing(claim: Claim) -> None:
+    """The default of `heard`."""
+
+
 class Hub:
     """Of a directory node. Implements `signalled` of a Service."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, heard: Callable[[Claim], None] = nothing) -> None:
+        """`heard`: of each claim that is passed on."""
+        self._heard = heard
         self._wanted: dict[Link, frozenset[str]] = {}
         self._budgets: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
 
@@ -106,4 +116,5 @@ class Hub:
             log.debug("count-dropped", node=name)
             return
         self._budgets.charge(name)
+        self._heard(Claim(name, count))
         self.tell(COUNTERS, msgspec.msgpack.encode(Claim(name, count)), but=name)

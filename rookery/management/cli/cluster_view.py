@@ -60,9 +60,12 @@ def _links(found: ClusterStatus) -> Iterator[tuple[str, ...]]:
 
 def _ends(found: ClusterStatus) -> Iterator[str]:
     newest = max((one.change for one in found.nodes), default=0)
-    behind = {one.backend or one.node: newest - one.change for one in found.nodes if 0 < one.change < newest}
-    lag = ", ".join(f"{name} is {count} changes behind" for name, count in behind.items())
-    yield f"directory: change {newest}; {lag or 'nobody is behind'}"
+    yield f"directory: {newest} changes"
+    for one in found.nodes:
+        behind = max(one.behind, newest - one.change) if one.change else 0
+        if one.copy or behind:
+            word = f", the primary answered {age(one.primary)} ago" if one.copy and one.primary >= 0 else ""
+            yield f"directory of {one.backend or one.node}: {behind} changes behind{word}"
     streams = found.streams
     yield (
         f"streams between nodes: {streams.now} now, {streams.expected:g} expected for {streams.clients} clients"

@@ -27,6 +27,7 @@ class ProcessLine(msgspec.Struct, frozen=True):
     last_word: seconds since any node has heard of the node, None: none that answers has. clients: connections of
     users. sessions: those that other nodes brought. change: the last of the directory that it has seen, 0 where it has
     no directory. incarnation, epoch (the highest): of a backend of a dynamic pool. accounts: open there.
+    copy: of the directory, so many changes behind as it knows; primary: seconds since that answered it, -1: never.
     """
 
     node: str
@@ -46,6 +47,9 @@ class ProcessLine(msgspec.Struct, frozen=True):
     draining: bool = False
     accounts: int = 0
     epoch: int = 0
+    copy: bool = False
+    behind: int = 0
+    primary: float = 0.0
     links: list[Peering] = []
 
 
