@@ -1,8 +1,9 @@
 # make run     a demo site in ./demo, on loopback           make test    everything; what could not run is listed at the end
 # make setup   only sets up .venv                           make check   lint, types, import directions, unit tests: 2 minutes
 # make bench   measure, beside other servers if they exist  make fuzz    coverage-guided fuzzing of every parser
-# make soak    the long tests                               make clean   removes what these made (and ./demo, ./cluster not)
-# make cluster PostgreSQL, three backends of one pool and a static pool in ./cluster, on loopback
+# make soak    the long tests                               make clean   removes what these made (and ./demo, ./cluster* not)
+# make cluster nodes of every kind in ./cluster, on loopback: PostgreSQL, a dynamic and two static pools, directory, frontends, MX
+# make cluster-static  the same in ./cluster-static without PostgreSQL, so without the dynamic pool
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 FAST := $(shell test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp})
 
-.PHONY: setup run cluster test check bench fuzz soak docs wheel constraints clean
+.PHONY: setup run cluster cluster-static test check bench fuzz soak docs wheel constraints clean
 
 setup: $(STAMP)
 
@@ -25,6 +26,9 @@ run: setup
 
 cluster: setup
 	@$(BIN)/rookery cluster try cluster
+
+cluster-static: setup
+	@$(BIN)/rookery cluster try --static cluster-static
 
 test: setup
 	@tests/debian-packages

@@ -85,7 +85,7 @@ Stage = Callable[[], Mapping[str, Sequence[str]]]
 
 
 class Supervisor:
-    """Runs what the stages say, by name: each is asked once all of those before it are ready. They may wait.
+    """Runs what the stages say, by name: each is asked, in a thread, once all of those before it are ready.
 
     `drain`: seconds that a process may take to end its sessions.
     """
@@ -117,7 +117,7 @@ class Supervisor:
             for stage in self._stages:
                 if ended or self._stop.is_set():
                     break
-                ended = await self._begin(stage(), stop)
+                ended = await self._begin(await asyncio.to_thread(stage), stop)
             if not ended and not self._stop.is_set():
                 ready()
                 ended, _ = await asyncio.wait([*self._running, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -132,6 +132,8 @@ class Supervisor:
         self, commands: Mapping[str, Sequence[str]], stop: "asyncio.Task[object]"
     ) -> "set[asyncio.Task[object]]":
         """Start one stage and wait until it is ready; what has ended instead."""
+        if not commands:
+            return set()
         self._all_ready.clear()
         started = [_Backend(name, command, self._one_ready) for name, command in commands.items()]
         self._backends += started

@@ -12,7 +12,8 @@ import psycopg
 
 from tests.checker.history import History
 from tests.journeys.cluster import BACKENDS, Cluster
-from tests.journeys.site import ROOKERY
+from tests.journeys.fronted import FRONTENDS, Fronted
+from tests.journeys.site import ROOKERY, RunningSite
 
 SHORTEST, LONGEST = 0.5, 4.0  # seconds of quiet between two faults
 FROZEN = (1.0, 5.0)  # seconds
@@ -29,10 +30,7 @@ class Nemesis:
 
     def run(self, seconds: float) -> None:
         """Returns when everything is whole again, but not yet recovered."""
-        faults: list[Callable[[], None]] = [
-            self.kill, self.kill, self.freeze, self.freeze, self.drain, self.end_sessions, self.pause_database,
-            self.restart_database, self.kill_all_but_one, self.freeze_and_kill,
-        ]  # fmt: skip
+        faults = self.possible()
         stop = threading.Event()
         end = time.monotonic() + seconds
         unseen = list(faults)
@@ -42,6 +40,13 @@ class Nemesis:
             if fault in unseen:
                 unseen.remove(fault)
             self._do(fault)
+
+    def possible(self) -> list[Callable[[], None]]:
+        """Those that are twice in it come twice as often."""
+        return [
+            self.kill, self.kill, self.freeze, self.freeze, self.drain, self.end_sessions, self.pause_database,
+            self.restart_database, self.kill_all_but_one, self.freeze_and_kill,
+        ]  # fmt: skip
 
     def _do(self, fault: Callable[[], None]) -> None:
         name = fault.__name__
@@ -125,3 +130,33 @@ class Nemesis:
             process.send_signal(signal.SIGCONT)
         for name in BACKENDS:
             self._rookery("backend", "undrain", name)
+
+
+class FrontedNemesis(Nemesis):
+    """The same, and what happens to frontends."""
+
+    _cluster: Fronted
+
+    def possible(self) -> list[Callable[[], None]]:
+        return [*super().possible(), self.kill_frontend, self.kill_frontend, self.freeze_frontend]
+
+    def _frontend(self) -> RunningSite:
+        return self._cluster.frontends[self._dice.choice(list(FRONTENDS))]
+
+    def kill_frontend(self) -> None:
+        site = self._frontend()
+        self._note(f"SIGKILL to {site.hostname}")
+        site.kill()
+        self._wait(0.0, 2.0)
+        site.start()
+
+    def freeze_frontend(self) -> None:
+        site = self._frontend()
+        assert site.process is not None
+        self._note(f"SIGSTOP to {site.hostname}")
+        site.process.send_signal(signal.SIGSTOP)
+        try:
+            self._wait(*FROZEN)
+        finally:
+            self._note(f"SIGCONT to {site.hostname}")
+            site.process.send_signal(signal.SIGCONT)

@@ -7,7 +7,7 @@ import threading
 import time
 
 from tests.checker.history import LENGTHS, History, Outcome
-from tests.journeys.cluster import BACKENDS, Cluster
+from tests.journeys.cluster import Cluster
 
 LOST = (OSError, smtplib.SMTPException)
 BREATH = 0.05  # seconds between two messages, at most
@@ -28,10 +28,12 @@ class Sender:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            self._backend = self._backend or self._dice.choice(list(BACKENDS))
+            self._backend = self._backend or self._dice.choice(list(self._cluster.doors))
             port = self._cluster.ports[self._what]
             try:
-                client = self._kind(BACKENDS[self._backend], port, local_hostname="client.test", timeout=PATIENCE)
+                client = self._kind(
+                    self._cluster.doors[self._backend], port, local_hostname="client.test", timeout=PATIENCE
+                )
             except LOST:
                 self._backend = ""
                 stop.wait(self._dice.uniform(0, 0.2))

@@ -8,36 +8,46 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.checker.history import History, Outcome
 from tests.checker.judge import judge
-from tests.checker.nemesis import Nemesis
+from tests.checker.nemesis import FrontedNemesis, Nemesis
 from tests.checker.senders import Sender
 from tests.checker.users import PATIENCE, User
 from tests.checker.witness import watch
 from tests.journeys.cluster import Cluster, running_cluster
+from tests.journeys.fronted import running_fronted
 
 pytestmark = [pytest.mark.journey, pytest.mark.postgres]
 
 ACCOUNTS = 4
 SENDERS = 2  # of each kind
 SECONDS = 120.0
+FRONTED_SECONDS = 60.0
 SOAK_SECONDS = 900.0
 STOPPING = 30.0  # seconds until a client has noticed that it is to stop
 SHOWN = 20  # violations
 
+Running = Callable[[Path, int], AbstractContextManager[Cluster]]
 
-def _check(folder: Path, seconds: float) -> None:
+
+def _check(
+    folder: Path,
+    seconds: float,
+    running: Running = running_cluster,
+    enemy: type[Nemesis] = Nemesis,
+) -> None:
     seed = os.environ.get("CHECKER_SEED") or str(random.SystemRandom().randrange(1_000_000))
     seconds = float(os.environ.get("CHECKER_SECONDS") or seconds)
     print(f"CHECKER_SEED={seed}, {seconds:g} s")
-    with running_cluster(folder / "site", ACCOUNTS) as cluster:
+    with running(folder / "site", ACCOUNTS) as cluster:
         watch(cluster.database)
         history = History(folder / "history.jsonl")
-        nemesis = Nemesis(cluster, history, f"{seed} nemesis")
+        nemesis = enemy(cluster, history, f"{seed} nemesis")
         _work(clients := _clients(cluster, history, seed), lambda: nemesis.run(seconds))
         nemesis.heal()
         try:
@@ -96,3 +106,12 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_nothing_acknowledged_is_lost_for_long(tmp_path: Path) -> None:
     _check(tmp_path, SOAK_SECONDS)
+
+
+def test_nothing_acknowledged_is_lost_behind_frontends(tmp_path: Path) -> None:
+    _check(tmp_path, FRONTED_SECONDS, running_fronted, FrontedNemesis)
+
+
+@pytest.mark.soak
+def test_nothing_acknowledged_is_lost_behind_frontends_for_long(tmp_path: Path) -> None:
+    _check(tmp_path, SOAK_SECONDS, running_fronted, FrontedNemesis)

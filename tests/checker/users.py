@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.checker.history import LENGTHS, Doubt, History, Letter, Outcome, Place
-from tests.journeys.cluster import BACKENDS, Cluster
+from tests.journeys.cluster import Cluster
 from tests.journeys.imap import Answer, Client, Refused
 
 LOST = (OSError, EOFError)
@@ -79,7 +79,7 @@ class User:
             stop.wait(self._dice.uniform(0, BREATH))
 
     def _log_in(self) -> Client:
-        name = self._dice.choice(list(BACKENDS))
+        name = self._dice.choice(list(self._cluster.doors))
         for _ in range(3):
             try:
                 self._backend = name

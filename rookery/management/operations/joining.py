@@ -7,13 +7,13 @@ static pool, or a node with the directory only, and holds no more than such a on
 import asyncio
 import datetime
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rookery.base.clock import SystemClock
 from rookery.base.config import Config
-from rookery.base.config.kinds import NAME, parse_endpoint, parse_host_name
+from rookery.base.config.kinds import LISTEN_ADDRESS, NAME, parse_endpoint, parse_host_name
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Keeps, Member
 from rookery.distribution.auth.hasher import Hasher
@@ -35,7 +35,7 @@ FOR_GOOD = frozenset({Cause.DENIED, Cause.INVALID, Cause.EXISTS})  # trying agai
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A new folder, as the options of the command say. `database`: of a dynamic pool; `shared`: of the directory;
-    `copy`: it keeps a copy of that."""
+    `copy`: it keeps a copy of that. `listen`: addresses, none: all; `settings`: more of them, typed, by key."""
 
     hostname: str = "localhost"
     domain: str = ""
@@ -48,6 +48,8 @@ class Plan:
     backends: Sequence[str] = ()
     shared: str = ""
     copy: bool = False
+    listen: Sequence[str] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def keeps(self) -> Keeps:
@@ -131,6 +133,8 @@ def _settings(plan: Plan) -> dict[str, object]:
         settings["cluster.upstream"] = tuple(parse_endpoint(text, CLUSTER_PORT) for text in plan.upstream)
     if plan.inner:
         settings["cluster.inner"] = True
+    if plan.listen:
+        settings["listen.addresses"] = tuple(LISTEN_ADDRESS.read(text) for text in plan.listen)
     if plan.database or plan.backends:
         settings |= pool_settings(plan.database, plan.backends)
     if plan.shared:
@@ -148,7 +152,7 @@ def _settings(plan: Plan) -> dict[str, object]:
             raise RookeryError(Cause.INVALID, "--pool: a static pool needs a name that no other has")
         pool = plan.pool or asyncio.run(_pool_of(plan.shared or plan.database))
         settings["store.pool"] = NAME.read(pool)
-    return settings
+    return {**settings, **plan.settings}
 
 
 async def _pool_of(database: str) -> str:
