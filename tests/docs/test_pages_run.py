@@ -157,11 +157,12 @@ def test_installing(tmp_path: Path) -> None:
 
 def test_frontends(site: RunningSite, tmp_path: Path) -> None:
     """From a node alone to one with a frontend, through which alice logs in until it is revoked."""
-    front, mx = RunningSite(tmp_path / "front"), RunningSite(tmp_path / "mx")
+    front, mx, south = (RunningSite(tmp_path / name) for name in ("front", "mx", "south"))
     typist = Typist(site, tmp_path, served=True)
     places = {
         "/var/lib/frontend": str(front.folder),
         "/var/lib/mx": str(mx.folder),
+        "/var/lib/south": str(south.folder),
         "192.0.2.11:7143": f"127.0.0.1:{site.ports['cluster']}",
         "192.0.2.11:7144": f"127.0.0.1:{site.ports['join']}",
     }
@@ -172,13 +173,16 @@ def test_frontends(site: RunningSite, tmp_path: Path) -> None:
             if " node add " in line:
                 places["TOKEN"] = site.rookery(*shlex.split(line)[3:]).stdout.strip()
             elif " node join " in line:
-                joining = mx if str(mx.folder) in line else front
+                joining = next(one for one in (mx, south, front) if str(one.folder) in line)
                 joining.take_ports()  # only now: those of the other nodes are in use
                 typist.type(f"{line} --port-offset {joining.offset}")
             elif line.endswith(" serve") and str(mx.folder) in line:
                 mx.start()
                 with smtplib.SMTP("127.0.0.1", mx.ports["smtp"], "client.example.com", 30) as sender:
                     sender.sendmail("a@example.com", ["alice@example.test"], "Subject: by way of the perimeter\r\n\r\n")
+            elif line.endswith(" serve") and str(south.folder) in line:
+                south.start()
+                assert {row["pool"] for row in site.json("pool", "list")} == {"main", "south"}
             elif line.endswith(" serve"):
                 front.start()
                 with imaplib.IMAP4("127.0.0.1", front.ports["imap"], 30) as client:
@@ -196,8 +200,8 @@ def test_frontends(site: RunningSite, tmp_path: Path) -> None:
 
         wait_until(refused, "the end of the frontend")
     finally:
-        front.kill()
-        mx.kill()
+        for one in (front, mx, south):
+            one.kill()
 
 
 @pytest.mark.postgres
