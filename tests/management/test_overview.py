@@ -53,10 +53,12 @@ def test_what_people_read_names_who_is_silent(capsys: pytest.CaptureFixture[str]
     silent = ProcessLine("n2", "", ["directory"], "0.1.0", 0, "192.0.2.2:7143", False, 75.0)
     never = ProcessLine("n3", "", ["frontend"], "", 0, "", False, None)
     pools = [PoolLine("p", "static", 9, ["b1"], 3)]
-    nodes = [line("n1", "b1", "p", 4, ("n2", 1)), silent, never]
+    outer = ProcessLine("n4", "", ["frontend"], "", 0, "", False, 1.0)
+    nodes = [line("n1", "b1", "p", 4, ("n2", 1), ("n4", 0)), silent, never, outer]
     show(ClusterStatus("c" * 32, "n1", nodes, pools, expected(nodes, pools)))
     out = capsys.readouterr().out
     assert "silent, 1m ago" in out
+    assert "linked" in next(row for row in out.split("\n") if row.startswith("n4"))
     assert "1 now, 0 expected for 4 clients" in out
     assert "directory: 0 changes\n" in out
 

@@ -1,6 +1,6 @@
 """How `rookery cluster status` is read by people."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from rookery.management.cli.output import age, moment, table, write
 from rookery.management.operations.cluster_status import ClusterStatus, ProcessLine
@@ -10,7 +10,8 @@ def show(found: ClusterStatus) -> None:
     write(f"cluster {found.cluster}, as {found.node} sees it")
     write()
     columns = ("node", "backend", "roles", "release", "certificate ends", "address", "last word", "clients", "sessions")
-    table(columns, [_node(one) for one in found.nodes], "No nodes.")
+    linked = {link.node for one in found.nodes for link in one.links if link.up}
+    table(columns, [_node(one, linked) for one in found.nodes], "No nodes.")
     backends = [one for one in found.nodes if one.pool]
     if backends:
         write()
@@ -28,9 +29,12 @@ def show(found: ClusterStatus) -> None:
         write(line)
 
 
-def _node(one: ProcessLine) -> tuple[str, ...]:
+def _node(one: ProcessLine, linked: Container[str]) -> tuple[str, ...]:
+    """A frontend before a frontend has a link, and nobody may ask it."""
     if one.answers:
         word = "now"
+    elif not one.address and one.node in linked:
+        word = "linked"
     else:
         word = "silent" if one.last_word is None else f"silent, {age(one.last_word)} ago"
     return (
