@@ -130,11 +130,15 @@ class Client:
         import asyncio
 
         from rookery.management.directory_parts import DirectoryParts
-        from rookery.management.membership import has_directory_only, is_outpost
+        from rookery.management.membership import has_directory_only, is_outpost, is_perimeter
         from rookery.management.outpost import Outpost
         from rookery.management.parts import Parts
+        from rookery.management.perimeter import stopped_queue
 
         async def run() -> object:
+            if is_perimeter(self.site):
+                async with stopped_queue(self.site, self.config) as queue:
+                    return await Outpost(self.site, self.config, queue=queue).run(found, arguments)
             if is_outpost(self.site):
                 return await Outpost(self.site, self.config).run(found, arguments)
             if has_directory_only(self.site):

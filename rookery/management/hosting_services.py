@@ -16,7 +16,7 @@ from rookery.base.ids import AccountId
 from rookery.base.members import Member
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
-from rookery.distribution.directory.values import AccountRecord, PoolKind
+from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.service.calls import Expect, Expected, Figures, Host, Moved
@@ -28,6 +28,7 @@ from rookery.management.metrics import Gauge
 from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.parts import Parts
 from rookery.management.services import Services
+from rookery.management.ways import giver
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
 from rookery.net.cluster.stream import LinkStream
@@ -68,14 +69,9 @@ class HostingServices:
         await self._services.enter_lmtp(stream, node, await self._giver(node), preface.resume)
 
     async def _giver(self, node: Member) -> str:
-        """Whose delivery ids a node gives: "" for a backend of this pool, whose queue is ours too. The backends of
-        another pool take over from each other, so that those are the pool's; else they are the node's own.
-        """
-        said = {(one.backend, one.address) for one in await self._members.presences() if one.name == node.name}
-        for pool in await self._parts.directory.find(lambda directory: directory.pools()):
-            if pool.kind is PoolKind.DYNAMIC and said & {(one.backend, one.cluster) for one in pool.backends}:
-                return "" if pool.id == self._parts.directory.here else f"+{pool.name}"
-        return node.name
+        said = [one for one in await self._members.presences() if one.name == node.name]
+        pools = await self._parts.directory.find(lambda directory: directory.pools())
+        return giver(node.name, said, pools, self._parts.directory.here)
 
     @property
     def sessions(self) -> int:

@@ -6,20 +6,25 @@ is its certificate.
 
 import random
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from rookery.access.frontend.linked import mail_stream, peer
 from rookery.access.smtp import serve_mx
-from rookery.base.clock import Clock
+from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config
+from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.pool import InwardDelivery
 from rookery.distribution.queue.control import QueueControl
 from rookery.distribution.queue.queue import Queue
 from rookery.distribution.service.claims import Sharing
+from rookery.distribution.service.known import KnownDirectory
 from rookery.distribution.service.outskirts import Outskirts
 from rookery.distribution.spool.spool import Spool
 from rookery.management.fronting import FrontServices
+from rookery.management.keeping import open_queue
 from rookery.management.mailing import queue_settings, remote, smtp_settings
 from rookery.management.membership import Membership
 from rookery.management.metrics import Gauge
@@ -27,6 +32,7 @@ from rookery.management.queue_parts import QueueParts
 from rookery.management.site import Site
 from rookery.management.ways import LINGER, PATIENCE, Settled
 from rookery.net.stream import Stream
+from rookery.storage.gate import Gate
 
 STREAMS = 32  # messages on their way to one node at the same time
 
@@ -111,3 +117,30 @@ class PerimeterServices:
             ("directory_silent_seconds", "Since no directory node has answered; 0: one did.",
              {"": self._front.addresses.stale}),
         ]  # fmt: skip
+
+
+@asynccontextmanager
+async def stopped_queue(site: Site, config: Config) -> AsyncIterator[QueueParts]:
+    """Of a site that nobody serves: for its administrator. Raises RookeryError."""
+    clock, dice = SystemClock(), random.Random()
+
+    async def nobody(question: bytes) -> bytes:
+        raise RookeryError(Cause.UNAVAILABLE, "the site is stopped")
+
+    def nowhere(address: str) -> LocalDelivery:
+        raise AssertionError("nothing is delivered")
+
+    spool = await open_queue(site, config, "", clock=clock, gate=Gate())
+    try:
+        queue = Queue(
+            spool,
+            InwardDelivery((), nowhere),
+            remote(site, config, clock, dice),
+            Outskirts(KnownDirectory(nobody, clock)),
+            clock=clock,
+            dice=dice,
+            settings=queue_settings(config),
+        )
+        yield QueueParts(site, config, clock, QueueControl(queue), spool)
+    finally:
+        await spool.close()

@@ -2,6 +2,7 @@
 cluster port, where their delivery ids are believed too, and pools that are in no cluster by LMTP over the network.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
 from rookery.access.frontend.linked import mail_stream, peer
@@ -13,6 +14,7 @@ from rookery.distribution.delivery.local import LocalDelivery, LocalSettings
 from rookery.distribution.delivery.pool import PoolDelivery
 from rookery.distribution.delivery.session import Patience
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.values import Pool, PoolKind, Presence
 from rookery.distribution.placement.values import Elsewhere
 from rookery.distribution.spool.ids import message_number, message_text, number_at
 from rookery.distribution.spool.spool import LATE
@@ -25,6 +27,18 @@ from rookery.net.stream import Stream
 STREAMS = 16  # messages on their way to one backend elsewhere at the same time
 LINGER = 10.0  # seconds; less than any server's patience
 PATIENCE = Patience(connect=5.0, greeting=10.0, hello=10.0, mail=30.0, rcpt=30.0)  # a frozen one costs no minutes
+
+
+def giver(node: str, presences: Iterable[Presence], pools: Iterable[Pool], here: int) -> str:
+    """Whose delivery ids a node gives, as the directory knows it: "" for a backend of the pool `here`, whose queue is
+    ours too. The backends of another dynamic pool take over from each other, so that those are the pool's; else they
+    are the node's own. `presences`: of that node.
+    """
+    said = {(one.backend, one.address) for one in presences}
+    for pool in pools:
+        if pool.kind is PoolKind.DYNAMIC and said & {(one.backend, one.cluster) for one in pool.backends}:
+            return "" if pool.id == here else f"+{pool.name}"
+    return node
 
 
 class Settled:

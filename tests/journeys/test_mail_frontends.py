@@ -215,6 +215,7 @@ def test_its_mail_waits_while_nobody_is_inside_and_survives_it(perimeter: Cluste
     (waiting,) = perimeter.mx.json("queue", "list")
     assert [recipient["address"] for recipient in waiting["recipients"]] == [ALICE]
     perimeter.mx.kill()
+    assert perimeter.mx.json("queue", "list")[0]["message"] == waiting["message"]  # its administrator sees it
     perimeter.mx.start()
     assert perimeter.mx.json("status")["queue"]["messages"] == 1
     perimeter.node.start()
