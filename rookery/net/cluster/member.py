@@ -11,7 +11,9 @@ Permissions = Mapping[str, frozenset[Role]]
 _BRINGING = frozenset({Role.FRONTEND, Role.BACKEND, Role.DIRECTORY})
 
 # Which roles may open a stream of that protocol or make that call. A frontend relays for clients, so that it may open
-# whatever a client speaks, and ask about one client at a time; it may not hand mail in, nor follow the directory.
+# whatever a client speaks, and ask about one client at a time; it may not hand mail in, nor follow the directory. What
+# has the role mx-in, alone or beside that of a frontend, hands in what anybody could at an MX: mail for addresses that
+# exist here. It asks for one address at a time, as anybody can by RCPT, and no faster than its budget allows.
 PERMISSIONS: Permissions = MappingProxyType(
     {
         # streams
@@ -20,8 +22,8 @@ PERMISSIONS: Permissions = MappingProxyType(
         "managesieve": _BRINGING,
         "submission": _BRINGING,
         "http": _BRINGING,
-        "lmtp": frozenset({Role.BACKEND, Role.MX_IN}),
-        "smtp": frozenset({Role.BACKEND, Role.MX_IN}),  # to where mail leaves the cluster
+        "lmtp": frozenset({Role.BACKEND, Role.MX_IN}),  # into mailboxes; of an mx-in without delivery ids
+        "smtp": frozenset({Role.BACKEND, Role.MX_IN}),  # into a queue, for addresses here
         "ask": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # what is too long for a call
         # calls
         "authenticate": frozenset({Role.FRONTEND, Role.BACKEND}),
