@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from rookery.access.frontend.linked import mail_stream, peer
+from rookery.access.frontend.linked import mail_stream, patient_stream, peer
 from rookery.access.smtp import serve_mx
 from rookery.base.clock import Clock, SystemClock
 from rookery.base.config import Config
@@ -62,7 +62,7 @@ class PerimeterServices:
         named = [str(one) for one in config.cluster.mail or config.cluster.directory if one is not None]
         self._queue = Queue(
             spool,
-            InwardDelivery(named, self._way),
+            InwardDelivery(named, partial(self._way, alone=len(named) == 1)),
             remote(site, config, clock, dice),
             self._outskirts,
             clock=clock,
@@ -76,9 +76,11 @@ class PerimeterServices:
     async def _forget(self, below: str) -> None:
         self._settled.up_to(below)
 
-    def _way(self, address: str) -> LocalDelivery:
+    def _way(self, address: str, *, alone: bool) -> LocalDelivery:
+        stream = patient_stream if alone else mail_stream
+
         async def dial() -> Stream:
-            return await mail_stream(self._links, peer(address), "smtp", self._settled.below)
+            return await stream(self._links, peer(address), "smtp", self._settled.below)
 
         return LocalDelivery(dial, self._settings)
 

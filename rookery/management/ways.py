@@ -2,10 +2,10 @@
 cluster port, where their delivery ids are believed too, and pools that are in no cluster by LMTP over the network.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
-from rookery.access.frontend.linked import mail_stream, peer
+from rookery.access.frontend.linked import mail_stream, patient_stream, peer
 from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
@@ -69,25 +69,28 @@ class Ways:
     def to(self, host: Elsewhere) -> Delivery:
         if host.pool:
             linked = self.links is not None and bool(host.cluster)
-            return PoolDelivery(host.pool, host.cluster, self._linked) if linked else self._unlinked(host)
+            return PoolDelivery(host.pool, host.cluster, self._linked(host)) if linked else self._unlinked(host)
         if host.backend in dict(self._config.store.backends):
             return LocalDelivery(
                 partial(dial_path, lmtp_socket(self._site, host.backend)), LocalSettings(self._config.site.hostname)
             )
         return LocalDelivery(partial(self._dial_sibling, host), self._settings)
 
-    def _linked(self, address: str) -> LocalDelivery:
-        return LocalDelivery(partial(self._dial_link, address), self._settings)
+    def _linked(self, host: Elsewhere) -> Callable[[str], LocalDelivery]:
+        dial = partial(self._dial_link, alone=len(host.cluster) == 1)
+        return lambda address: LocalDelivery(partial(dial, address), self._settings)
 
     def _unlinked(self, host: Elsewhere) -> PoolDelivery:
         return PoolDelivery(
             host.pool, host.lmtp, lambda address: LocalDelivery(partial(_dial, address), self._settings)
         )
 
-    async def _dial_link(self, address: str) -> Stream:
+    async def _dial_link(self, address: str, *, alone: bool = True) -> Stream:
+        """`alone`: nobody else can have the mailbox."""
         if self.links is None:
             raise RookeryError(Cause.UNAVAILABLE, "this node is in no cluster")
-        return await mail_stream(self.links, peer(address), "lmtp", self.settled.below)
+        stream = patient_stream if alone else mail_stream
+        return await stream(self.links, peer(address), "lmtp", self.settled.below)
 
     async def _dial_sibling(self, host: Elsewhere) -> Stream:
         """A backend of this pool on another machine. One of the former release tells no cluster port: it is taken to
@@ -98,7 +101,7 @@ class Ways:
         told = next((one.cluster for one in own if one.backend == host.backend), "")
         listen = self._config.listen
         return await self._dial_link(
-            told or at_port(peer(host.address).address, listen.cluster + listen.port_offset)
+            told or at_port(peer(host.address).address, listen.cluster + listen.port_offset), alone=False
         )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from rookery.wire.cluster.values import Preface, Tls
 from rookery.wire.proxy import Endpoint
 
 ANSWER = 20.0  # seconds for one answer: a login that was wrong is answered late
+ATTEMPTS, PAUSE = 4, 1.0  # times that the only node is looked for, and seconds between them
 TAKEN = 10.0  # seconds for a host to take a session
 
 _asked = counter("directory_questions", "Questions to directory nodes.")
@@ -115,6 +116,18 @@ async def mail_stream(links: Links, address: Peer, protocol: str, below: str = "
     it will not come again. Raises RookeryError.
     """
     return await (await link_to(links, address, Role.BACKEND)).open(Preface(protocol, resume=below.encode()))
+
+
+async def patient_stream(links: Links, address: Peer, protocol: str, below: str = "") -> LinkStream:
+    """As `mail_stream`, where there is no other node to ask: for one that is being started again."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return await mail_stream(links, address, protocol, below)
+        except RookeryError as error:
+            if error.cause is not Cause.UNAVAILABLE or not left:
+                raise
+        await asyncio.sleep(PAUSE)
+    raise AssertionError
 
 
 class LinkedMail:
