@@ -12,7 +12,7 @@ from rookery.base.config.tree import Share
 from rookery.base.ids import AccountId, pooled, short_id, system_random
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.directory import Directory
-from rookery.distribution.directory.opening import open_directory, open_replica
+from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.placement.heartbeat import Surroundings
 from rookery.distribution.placement.placement import Placement
@@ -139,18 +139,17 @@ def open_accounts(
     store: str = "",
 ) -> Directory:
     """`store`: of this node's pool."""
-    if config.directory.replica:
-        folder = site.own(backend) if config.store.backends else site.folder  # of several processes each has its own
-        return open_replica(
-            folder / site.directory.name,
+    if not config.directory.database:
+        own = config.directory.replica and config.store.backends  # of several processes each has its own copy
+        return open_directory(
+            (site.own(backend) if own else site.folder) / site.directory.name,
             clock=clock,
             gate=gate,
             hasher=hasher,
             settings=settings,
+            copy=config.directory.replica,
             store=store if config.directory.share is Share.POOL else "",
         )
-    if not config.directory.database:
-        return open_directory(site.directory, clock=clock, gate=gate, hasher=hasher, settings=settings)
     from rookery.distribution.directory.shared import open_shared_directory
 
     return open_shared_directory(

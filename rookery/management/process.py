@@ -98,7 +98,9 @@ class Process(ABC):
     def _join(self, clock: Clock) -> tuple[Membership, Replication]:
         """Be a member of the cluster, from which a copy of the directory may come. Raises RookeryError."""
         self.membership = membership = Membership(self.site, self.config, clock)
-        self._replication = replication = Replication(self.config, membership.links)
+        self._replication = replication = Replication(
+            self.site.folder, self.config, membership.links, lambda: membership.member.name
+        )
         return membership, replication
 
     @asynccontextmanager

@@ -3,8 +3,10 @@ which of them counts.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -13,8 +15,11 @@ from rookery.base.config import Config
 from rookery.base.errors import RookeryError
 from rookery.base.log import logger
 from rookery.base.members import Role
+from rookery.distribution.directory import reads
 from rookery.distribution.directory.copies import Copies
 from rookery.distribution.directory.directory import Directory
+from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.values import Change
 from rookery.distribution.service import carry
 from rookery.distribution.service.calls import AskStanding, Standing, decode_answer, encode
 from rookery.distribution.service.primary import Ask, NamedPrimary
@@ -24,6 +29,7 @@ from rookery.net.cluster.links import Links
 
 ANSWER = 20.0  # seconds for something of an answer to come
 LOOK_EVERY = 5.0  # seconds between two looks at what the directories of other nodes are
+LOST = 1_000  # changes that are counted
 STANDING = 3.0  # seconds for that answer
 
 log = logger("directory")
@@ -41,8 +47,11 @@ class Heard(msgspec.Struct, frozen=True):
 class Replication:
     """Of one process of a node that has joined."""
 
-    def __init__(self, config: Config, links: Links) -> None:
+    def __init__(self, folder: Path, config: Config, links: Links, member: Callable[[], str]) -> None:
+        """`folder`: of the site. `member`: this node's name."""
+        self._folder = folder
         self._links = links
+        self._member = member
         addresses = [str(one) for one in config.cluster.directory if one is not None]
         self._primary = NamedPrimary(addresses, self._reach)
         self._task: asyncio.Task[None] | None = None
@@ -75,18 +84,57 @@ class Replication:
         return partial(_ask, link)
 
     async def look(self) -> Sequence[Heard]:
-        """What the directories of the named nodes are now, and act on it: the highest generation counts."""
+        """What the directories of the other nodes are now, and act on it: the highest generation counts."""
+        with suppress(RookeryError):
+            self._primary.know(await self._told())
         self.heard = list(await asyncio.gather(*(self._hear(address) for address in self._primary.addresses)))
         copies = self._copies
-        for one in self.heard:
-            if one.standing is not None and one.standing.state == "primary":
-                copies.hear(one.standing.generation)
-        known = [one for one in self.heard if one.standing is not None and one.standing.state == "primary"]
-        if copies.replica is not None and known:
-            best = max(known, key=lambda one: one.standing.generation)  # type: ignore[union-attr]
-            if self._primary.addresses[0] != best.address:
-                self._primary.prefer(best.address)
+        primaries = {
+            one.standing.generation: one.address
+            for one in self.heard
+            if one.standing is not None and one.standing.state == "primary"
+        }
+        if primaries:
+            best = max(primaries)
+            copies.hear(best)
+            if best > copies.generation or copies.replica is not None:
+                self._primary.prefer(primaries[best])
+        if copies.fenced is not None and copies.make is not None and not await self.lost():
+            await self.follow()
         return self.heard
+
+    async def _told(self) -> list[str]:
+        """The cluster ports of other nodes with a directory, as they have said."""
+        assert self._directory is not None
+        members = Members(self._directory)
+        having = {one.name for one in await members.members() if Role.DIRECTORY in one.roles and not one.revoked}
+        own = self._member()
+        return [one.address for one in await members.presences() if one.name in having and one.name != own]
+
+    async def lost(self) -> list[Change]:
+        """The first acts that the directory which counts instead of this one does not have."""
+        assert self._directory is not None
+        fenced = self._copies.fenced
+        if fenced is None:
+            return []
+        return await self._directory.apart(lambda reader: list(reads.changes(reader, fenced.began, LOST)))
+
+    async def follow(self) -> None:
+        """This directory was the primary, and is a copy of the one that counts from now on. What it had is kept aside.
+        Raises RookeryError."""
+        directory, copies = self._directory, self._copies
+        assert directory is not None
+        if copies.fenced is not None and copies.make is not None:
+            log.warning("directory-follows", lost=len(await self.lost()), counts=copies.fenced.number)
+            await directory.snapshot(self.aside)
+        await copies.step_back()
+        assert copies.replica is not None
+        copies.replica.start(self._primary)
+
+    @property
+    def aside(self) -> Path:
+        """Where `follow` keeps what the directory was."""
+        return self._folder / f"directory.db.generation-{self._copies.generation.number}"
 
     async def _hear(self, address: str) -> Heard:
         try:
@@ -98,7 +146,10 @@ class Replication:
 
     async def _watch(self) -> None:
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except RookeryError as error:
+                log.refused("not-looked", error.refusal)
             await asyncio.sleep(LOOK_EVERY)
 
     # --- as an administrator sees it ---
@@ -110,8 +161,8 @@ class Replication:
         copies = self._copies
         if copies.fenced is not None:
             return [
-                "its directory takes no acts any more, for another node's was promoted; make it a replica: `rookery"
-                " directory follow`"
+                "its directory takes no acts any more, for another node's was promoted, and it has some that this one"
+                " has not; see `rookery directory status`"
             ]
         replica = copies.replica
         if replica is not None and (replica.last_word is None or replica.last_word > ANSWER):

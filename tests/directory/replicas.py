@@ -11,7 +11,7 @@ from rookery.base.members import Member, Role
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory import objects
 from rookery.distribution.directory.directory import Directory
-from rookery.distribution.directory.opening import open_replica
+from rookery.distribution.directory.opening import open_directory
 from rookery.distribution.directory.source import Source
 from rookery.distribution.service.calls import Question, decode_question
 from rookery.distribution.service.primary import Ask, NamedPrimary
@@ -41,9 +41,9 @@ class Nodes:
         return directory
 
     def open(self, name: str, *, store: str = "") -> Directory:
-        directory = open_replica(
+        directory = open_directory(
             self.folder / f"{name}.db", clock=self.clock, gate=Gate(), hasher=self.hasher, settings=SETTINGS,
-            random=self.random, store=store,
+            random=self.random, copy=True, store=store,
         )  # fmt: skip
         return self.add(name, directory)
 

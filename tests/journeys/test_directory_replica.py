@@ -83,3 +83,27 @@ def test_pools_without_a_database(cluster: Cluster) -> None:
     assert "does not answer" in said
     deliver(second, BOB, "the primary is away")
     wait_until(lambda: arrived(again) == 2, "bob has more mail")
+
+
+def test_a_copy_is_promoted_and_the_primary_comes_back(cluster: Cluster) -> None:
+    first, second = cluster.first, cluster.second
+    said = second.rookery("directory", "promote", code=1).stderr
+    assert "the primary answers: first.example.test" in said
+    second.stop()
+    first.rookery("domain", "add", "lost.test")
+    first.kill()
+    second.start()
+    second.rookery("directory", "promote")
+    second.rookery("domain", "add", "kept.test")
+    first.start()
+    wait_until(lambda: first.json("directory", "status")["state"] == "fenced", "the one before is fenced")
+    assert "was promoted" in first.rookery("domain", "add", "no.test", code=1).stderr
+    status = first.json("directory", "status")
+    assert [(one["kind"], one["verb"]) for one in status["lost"]] == [("domain", "created")]
+    assert "directory.db.generation-1" in first.rookery("directory", "follow").stdout
+    wait_until(lambda: "kept.test" in first.rookery("domain", "list").stdout, "it has what the promoted one has")
+    assert "lost.test" not in first.rookery("domain", "list").stdout
+    first.rookery("domain", "add", "through.test")
+    assert "through.test" in second.rookery("domain", "list").stdout
+    first.restart()
+    assert first.json("directory", "status")["state"] == "replica"

@@ -35,6 +35,7 @@ class Copies:
         self._secrets = secrets
         self._changed = changed
         self.replica: Replica | None = None
+        self.make: Callable[[], Replica] | None = None  # where the database is a file, which may become a copy
         with database.read() as reader:
             self._generation = standing.generation(reader)
             self._fenced = standing.generation(reader, standing.FENCED)
@@ -80,6 +81,24 @@ class Copies:
         if stale.everything:
             with self._memory.reading() as reader:
                 self._secrets.use(*standing.secrets(reader))
+        self._changed()
+
+    async def step_back(self) -> None:
+        """Be a copy from now on, and forget what is here as soon as that has come. Raises RookeryError: CONFLICT unless
+        another directory counts, UNSUPPORTED."""
+        if self.make is None:
+            raise RookeryError(
+                Cause.UNSUPPORTED,
+                "the directory of this node is in a database that others may use; take directory.database out of the"
+                " settings, and set directory.replica = true",
+            )
+        if self.fenced is None:
+            raise RookeryError(
+                Cause.CONFLICT, "no other directory was promoted in place of this one, as far as it knows"
+            )
+        await self._writer.exclusive(standing.step_back)
+        self._fenced = Generation(0)
+        self.replica = self.make()
         self._changed()
 
     async def promote(self, random: RandomBytes, now: int) -> Generation:

@@ -254,9 +254,11 @@ class Directory:
         replica = self.copies.replica
         if replica is None or replica.state.whole:
             return True
-        record = self._memory.account(account)
+        record, state = self._memory.account(account), replica.state
         pool = self.pool_of(record) if record is not None else None
-        return record is None or (pool is not None and bool(pool.store) and pool.store == replica.state.store)
+        return record is None or (
+            pool is not None and bool(pool.store) and pool.store == state.store and not state.missing
+        )
 
     # --- domains ---
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from msgspec.msgpack import encode
 
 from rookery.base.clock import Clock
+from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import RandomBytes, new_account_id, system_random
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory import reads
@@ -17,7 +19,16 @@ from rookery.distribution.directory.rules_accounts import add_builtin
 from rookery.distribution.directory.schema import ADDRESSES, GENERATIONS, MEMBERS, POOLS, TABLES
 from rookery.distribution.directory.secrets import Secrets
 from rookery.distribution.directory.settings import DirectorySettings
-from rookery.distribution.directory.standing import COPY, GENERATION, CopyState, copy_state, first_generation, put, site
+from rookery.distribution.directory.standing import (
+    COPY,
+    GENERATION,
+    CopyState,
+    copy_state,
+    first_generation,
+    generation,
+    put,
+    site,
+)  # fmt: skip
 from rookery.distribution.directory.standing import secrets as site_secrets
 from rookery.storage.engine import Database, Reader
 from rookery.storage.gate import Gate
@@ -73,44 +84,49 @@ def open_directory(
     hasher: Hasher,
     settings: DirectorySettings | None = None,
     random: RandomBytes = system_random,
-) -> Directory:
-    """Open or make the directory kept in the file `path`. Raises RookeryError (a newer schema is refused by name)."""
-    database = SqliteDatabase(path, MIGRATIONS)
-    return directory_on(
-        database, clock=clock, gate=gate, hasher=hasher, settings=settings, random=random, copy=database.backup
-    )
-
-
-def open_replica(
-    path: Path,
-    *,
-    clock: Clock,
-    gate: Gate,
-    hasher: Hasher,
-    settings: DirectorySettings | None = None,
-    random: RandomBytes = system_random,
+    copy: bool = False,
     store: str = "",
 ) -> Directory:
-    """Open or begin a copy of another node's directory in the file `path`; `store`: see Replica. One that was promoted
-    is the primary for good. Raises RookeryError."""
+    """Open or make the directory kept in the file `path`; `copy`: a new one is a copy of another node's, and of whose
+    credentials says `store`, see Replica. What one is that exists, it says itself.
+
+    Raises RookeryError: a newer schema is refused by name, CONFLICT where a copy is wanted and accounts are kept that
+    were never part of it.
+    """
     database = SqliteDatabase(path, MIGRATIONS)
     with database.read() as reader:
-        begun, promoted = copy_state(reader) is not None, GENERATION in site(reader)
-    if promoted and not begun:
-        return directory_on(
-            database, clock=clock, gate=gate, hasher=hasher, settings=settings, random=random, copy=database.backup
-        )
-    if not begun:
+        state, known, number = copy_state(reader), site(reader), generation(reader).number
+    if copy and state is None and number <= 1:
+        if known:
+            database.close()
+            raise RookeryError(
+                Cause.CONFLICT,
+                f"directory.replica: {path.name} is no copy, it has domains and accounts of its own; move it away, and"
+                " the next start makes a copy",
+            )
         with database.write() as tx:
             put(tx, COPY, encode(CopyState()))
+        state = CopyState()
     settings = _canonical(settings)
-    writer = Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock)
-    with database.read() as reader:
-        secrets = Secrets(hasher, random, *site_secrets(reader), keyed=settings.scram)
-    made = Directory(
-        database, writer, clock=clock, secrets=secrets, settings=settings, copy=database.backup, random=random
-    )
-    made.copies.replica = Replica(database, MIGRATIONS, clock, made.copies.arrived, store=store)
+    if state is None:
+        made = directory_on(
+            database, clock=clock, gate=gate, hasher=hasher, settings=settings, random=random, copy=database.backup
+        )
+    else:
+        with database.read() as reader:
+            secrets = Secrets(hasher, random, *site_secrets(reader), keyed=settings.scram)
+        made = Directory(
+            database,
+            Writer(database, None, gate, limit_bytes=WAITING_LIMIT, clock=clock),
+            clock=clock,
+            secrets=secrets,
+            settings=settings,
+            copy=database.backup,
+            random=random,
+        )
+    made.copies.make = partial(Replica, database, MIGRATIONS, clock, made.copies.arrived, store=store)
+    if state is not None:
+        made.copies.replica = made.copies.make()
     return made
 
 

@@ -27,14 +27,12 @@ from rookery.distribution.directory.values import Change, Kind, Verb
 from rookery.distribution.service.calls import (
     Act,
     Acted,
-    AskStanding,
     Copied,
     CopyOf,
     Follow,
     Followed,
     Generation,
     Question,
-    Standing,
 )
 from rookery.storage.engine import KeyExists, Transaction
 from rookery.storage.group_commit import Rule
@@ -114,7 +112,11 @@ class Replica:
     def _current(self) -> bool:
         """Whether what is here can be followed on from."""
         state = self.state
-        return bool(state.generation.number) and (state.schema, state.store) == (self._schema, self._store)
+        return bool(state.generation.number) and (state.schema, state.store, state.missing) == (
+            self._schema,
+            self._store,
+            False,
+        )
 
     @property
     def _schema(self) -> int:
@@ -234,10 +236,11 @@ class Replica:
             for key, value in gathered.site.items():
                 if standing.get(tx, key) != value:
                     standing.put(tx, key, value)
+            if grown and not state.whole and _have_accounts(tx, grown):  # there before this node served their pool
+                state = msgspec.structs.replace(state, missing=True)
             standing.put(tx, standing.COPY, msgspec.msgpack.encode(state))
-            if grown and not state.whole and _have_accounts(tx, grown):
-                self._lost = True  # there before this node served their pool, so that their credentials are missing
         self.state, self.number = state, number
+        self._lost = state.missing
 
     def _arrived(self, stale: Stale) -> None:
         self._changed(stale)
@@ -318,10 +321,8 @@ class Replica:
         """All that the primary has committed before this call has arrived after it. Raises RookeryError."""
         if self._primary is None:
             raise RookeryError(Cause.UNAVAILABLE, _STOPPED)
-        found = await self._primary.ask(AskStanding(self.state.generation), Standing)
-        if found.state != "primary":
-            raise RookeryError(Cause.UNAVAILABLE, "no directory node that answers is the primary")
-        await self.reached(found.last)
+        mark = await asyncio.to_thread(self._mark, self._database, self.number)
+        await self.reached((await self._ask(self._primary, self.number, mark, wait=False)).last)
 
     async def reached(self, number: int) -> None:
         """Wait until that change has arrived. Raises RookeryError(UNAVAILABLE)."""
@@ -330,7 +331,8 @@ class Replica:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((number, future))
         try:
-            await asyncio.wait_for(future, ARRIVING)
+            async with asyncio.timeout(ARRIVING):
+                await future
         except TimeoutError:
             raise RookeryError(
                 Cause.UNAVAILABLE, "it is done at the directory's primary, and has not come back to this node yet"

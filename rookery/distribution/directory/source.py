@@ -72,7 +72,8 @@ class Source:
             if found.changes or found.lost or not question.wait:
                 return found
             try:
-                await asyncio.wait_for(changed.wait(), WAIT)
+                async with asyncio.timeout(WAIT):
+                    await changed.wait()
             except TimeoutError:
                 return found
             return await self._directory.apart(lambda reader: _since(reader, question, store))

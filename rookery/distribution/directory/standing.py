@@ -34,12 +34,13 @@ FENCE: Rule[Generation, None] = Rule("fence", _fence)
 
 class CopyState(msgspec.Struct, frozen=True, array_like=True):
     """Of a replica. `generation` 0: it has nothing yet. `schema`: with which it was made; `store`: whose accounts'
-    credentials it has, unless `whole`."""
+    credentials it has, unless `whole`; `missing`: but for some that were there before."""
 
     generation: Generation = Generation(0)
     store: str = ""
     whole: bool = True
     schema: int = 0
+    missing: bool = False
 
 
 def first_generation(random: RandomBytes) -> bytes:
@@ -87,6 +88,11 @@ def mark(reader: Reader, number: int) -> bytes:
 
 def mark_of(row: Row) -> bytes:
     return hashlib.blake2b(repr(tuple(row)).encode(), digest_size=16).digest()
+
+
+def step_back(tx: Transaction) -> None:
+    tx.run("DELETE FROM site WHERE key = ?", FENCED)
+    put(tx, COPY, msgspec.msgpack.encode(CopyState()))
 
 
 def promote(tx: Transaction, random: RandomBytes, at: int) -> Generation:

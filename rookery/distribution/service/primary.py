@@ -27,6 +27,10 @@ class NamedPrimary(Generic[Address]):
     def turn(self) -> None:
         self._addresses.append(self._addresses.pop(0))
 
+    def know(self, addresses: Sequence[Address]) -> None:
+        """Those too, after the others."""
+        self._addresses += [one for one in addresses if one not in self._addresses]
+
     def prefer(self, address: Address) -> None:
         self._addresses.remove(address)
         self._addresses.insert(0, address)

@@ -6,6 +6,7 @@ from rookery.management.cli import (
     account_commands,
     address_commands,
     cluster_commands,
+    directory_commands,
     log_commands,
     node_commands,
     pool_commands,
@@ -22,4 +23,5 @@ def enter(app: typer.Typer) -> None:
     queue_commands.enter(app)
     pool_commands.enter(app, account_commands.account)
     cluster_commands.enter(app)
+    directory_commands.enter(app)
     log_commands.enter(app)

@@ -83,6 +83,7 @@ def load_all() -> None:
         backends,
         cluster,
         cluster_status,
+        directory,
         domains,
         logs,
         pools,
