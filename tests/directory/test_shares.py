@@ -11,6 +11,7 @@ from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, account_text
 from rookery.base.members import Member, Role
+from rookery.distribution.auth.authenticator import Authenticator
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory import acts, forwarding
 from rookery.distribution.directory import rules_members as rm
@@ -70,6 +71,22 @@ async def test_a_share_has_everybody_and_its_own_credentials(directory: Director
     assert held(replica, "a2@d.test")
     assert not held(replica, "b2@d.test")
     assert not held(replica, "b@d.test")
+
+
+async def test_a_login_that_cannot_be_checked_here_is_not_called_wrong(
+    nodes: Nodes, hasher: Hasher, clock: ManualClock
+) -> None:
+    authenticator = Authenticator(await nodes.replica("r", "p", store="s1"), hasher, clock=clock)
+    where = {"protocol": "imap", "peer": "192.0.2.1", "session": "s"}
+    assert await authenticator.check_password("a@d.test", PASSWORD.password, **where)
+    for attempt in (
+        authenticator.check_password("b@d.test", PASSWORD.password, **where),
+        authenticator.scram_offer("b@d.test"),
+    ):
+        with pytest.raises(RookeryError) as caught:
+            await attempt
+        assert caught.value.cause is Cause.MOVED
+    await authenticator.settle()
 
 
 async def test_credentials_come_and_go_with_the_account(directory: Directory, nodes: Nodes) -> None:

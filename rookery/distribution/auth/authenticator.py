@@ -106,6 +106,11 @@ class Authenticator:
     async def _credentials(self, record: AccountRecord) -> Credentials | None:
         return await self._directory.find(lambda directory: directory.credentials(record.account))
 
+    def _need_credentials(self, record: AccountRecord | None) -> None:
+        """Raises RookeryError(MOVED): a node that keeps the whole directory is to be asked."""
+        if record is not None and not self._directory.holds_credentials(record.account):
+            raise RookeryError(Cause.MOVED, "logins of this account are checked by nodes with the whole directory")
+
     async def same_account(self, one: str, other: str) -> bool:
         """Whether two login names mean the same account (an authorization identity may be spelt otherwise)."""
         return (await self._find(one))[0] == (await self._find(other))[0]
@@ -117,12 +122,13 @@ class Authenticator:
     ) -> AccountRecord:
         """The account that `login` and `password` open.
 
-        Raises RookeryError: BAD_CREDENTIALS, TOO_MANY (no budget left), BUSY (too many checks wait), each after the
-        delay that is due. `password` is bounded; a longer one is wrong like any other.
+        Raises RookeryError: MOVED where the account's credentials are not held, else BAD_CREDENTIALS, TOO_MANY (no
+        budget left), BUSY (too many checks wait), each after the delay that is due. `password` is bounded; a longer one is wrong like any other.
         """
         started = self._clock.monotonic()
         attempt = Attempt(protocol, peer, session)
         name, record = await self._find(login)
+        self._need_credentials(record)
         data = _octets(password)
         owner = record.account if record is not None else name.encode("utf-8", "replace")
         digest = self._remembered.digest(owner, data)
@@ -264,6 +270,7 @@ class Authenticator:
     async def scram_offer(self, login: str) -> "ScramOffer":
         """The keys of an account; for a name without keys, known or not, a salt that never changes, as many times."""
         name, record = await self._find(login)
+        self._need_credentials(record)
         have = await self._credentials(record) if record is not None else None
         if record is not None and record.state is AccountState.ACTIVE and have is not None and have.scram_salt:
             keys = tuple(scram_key(row.data) for row in have.rows if row.kind is CredentialKind.SCRAM)
