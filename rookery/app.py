@@ -175,7 +175,7 @@ class MailNode(Process):
                         _log.info("accounts-purged", count=gone)
                     if parts.incomplete:
                         await make_missing(parts)
-                    await report_free(parts)
+                    await (report_free if parts.registered else register_pool)(parts)
                 except RookeryError as error:  # the disk, most likely; looked at again the next time
                     _log.refused("look-failed", error.refusal)
             await asyncio.sleep(MAINTAIN_EVERY)

@@ -128,6 +128,7 @@ class Parts:
     running: Running | None
     incomplete: bool
     replication: Replication | None
+    registered: bool
     _opened: AsyncExitStack
 
     @classmethod
@@ -213,6 +214,7 @@ class Parts:
                 running=None,
                 incomplete=False,
                 replication=replication,
+                registered=False,
                 _opened=opened.pop_all(),
             )
 

@@ -64,7 +64,8 @@ def across(store: Store, own: Hosts, directory: Directory) -> Hosts:
 
 
 async def register_pool(parts: "Parts") -> None:
-    """The pool that this node serves, and where it is reached. Raises RookeryError CONFLICT."""
+    """The pool that this node serves, and where it is reached; later, while the primary of a directory that knows it
+    already is away. Raises RookeryError CONFLICT."""
     config = parts.config
     listen = config.listen
     member = files(parts.site).state() is not None
@@ -74,15 +75,22 @@ async def register_pool(parts: "Parts") -> None:
         reached(config, parts.backend, listen.lmtp),
         reached(config, parts.backend, listen.cluster) if member else "",
     )
-    await parts.pools.register(
-        config.store.pool,
-        PoolKind.DYNAMIC if config.store.database else PoolKind.STATIC,
-        parts.store.identity.store,
-        backend,
-        has_mail=_has_mail(parts),
-        generation=parts.store.identity.generation,
-    )
-    await report_free(parts)
+    try:
+        await parts.pools.register(
+            config.store.pool,
+            PoolKind.DYNAMIC if config.store.database else PoolKind.STATIC,
+            parts.store.identity.store,
+            backend,
+            has_mail=_has_mail(parts),
+            generation=parts.store.identity.generation,
+        )
+        parts.registered = True
+        await report_free(parts)
+    except RookeryError as error:
+        known = parts.directory.copies.replica is not None and bool(parts.directory.here)
+        if error.cause is not Cause.UNAVAILABLE or not known:
+            raise
+        log.refused("not-registered", error.refusal)
 
 
 def reached(config: Config, backend: str, port: int) -> str:

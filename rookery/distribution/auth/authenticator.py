@@ -123,7 +123,8 @@ class Authenticator:
         """The account that `login` and `password` open.
 
         Raises RookeryError: MOVED where the account's credentials are not held, else BAD_CREDENTIALS, TOO_MANY (no
-        budget left), BUSY (too many checks wait), each after the delay that is due. `password` is bounded; a longer one is wrong like any other.
+        budget left), BUSY (too many checks wait), each after the delay that is due. `password` is bounded; a longer
+        one is wrong like any other.
         """
         started = self._clock.monotonic()
         attempt = Attempt(protocol, peer, session)
