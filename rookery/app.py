@@ -194,7 +194,7 @@ class FrontNode(Process):
         stack.push_async_callback(membership.close)
         self._front = FrontServices(self.config, membership, self._tls, clock, self.sharing)
         stack.push_async_callback(self._front.close)
-        Self(membership, self)
+        Self(membership, self, clock)
         return self._front
 
     async def _begin(self, stack: AsyncExitStack) -> None:
@@ -224,7 +224,7 @@ class PerimeterNode(Process):
         clock = SystemClock()
         self.membership = membership = Membership(self.site, self.config, clock)
         stack.push_async_callback(membership.close)
-        Self(membership, self)
+        Self(membership, self, clock)
         spool = await open_queue(self.site, self.config, membership.member.name, clock=clock, gate=self._gate)
         stack.push_async_callback(spool.close)
         self._perimeter = PerimeterServices(self.site, self.config, membership, self._tls, clock, spool, self.sharing)

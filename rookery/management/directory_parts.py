@@ -93,7 +93,7 @@ class DirectoryParts:
 
     def __getattr__(self, name: str) -> object:
         """What an operation wants beside: mail. Raises RookeryError(UNSUPPORTED)."""
-        if name.startswith("_") or name not in Parts.__dataclass_fields__:
+        if name.startswith("_") or not hasattr(Parts, name):
             raise AttributeError(name)
         raise RookeryError(
             Cause.UNSUPPORTED, "this node has the directory only, no mail and no queue: ask a node with mail for that"

@@ -103,7 +103,9 @@ class DirectoryServices:
         self._duty = AuthorityDuty(registrar, membership, config, parts.clock) if authority else None
         self.here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
         assert parts.running is not None
-        self._overview = Overview(Self(membership, parts.running, self._figures), membership, parts.directory)
+        self._overview = Overview(
+            Self(membership, parts.running, parts.clock, self._figures), membership, parts.directory
+        )
         self._unwatch: Callable[[], None] = lambda: None
         self.questions = membership.questions
         self._telling: asyncio.Task[None] | None = None

@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from rookery import __version__
 from rookery.access.frontend.linked import link_to, peer
+from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Member, Role
+from rookery.distribution.auth.abuse import Budgets
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import Presence
@@ -22,6 +24,8 @@ from rookery.management.parts import Running
 
 ANSWER = 3.0  # seconds
 AT_ONCE = 32  # questions under way
+BURST, REFILL = 2_000, 0.01  # questions of one node at once, for it may ask for all frontends; seconds for one more
+NODES = 1_000  # budgets kept
 USERS = frozenset({"imap", "imaps", "submission", "submissions"})  # listeners
 
 Key = tuple[str, str]  # node, backend
@@ -31,8 +35,13 @@ class Self:
     """This process, as it tells others. `more`: what only some kinds of nodes know."""
 
     def __init__(
-        self, membership: Membership, running: Running, more: Callable[[Figures], Awaitable[Figures]] | None = None
+        self,
+        membership: Membership,
+        running: Running,
+        clock: Clock,
+        more: Callable[[Figures], Awaitable[Figures]] | None = None,
     ) -> None:
+        self._budgets: Budgets[str] = Budgets(clock, BURST, REFILL, NODES)
         self._membership = membership
         self._running = running
         self._more = more
@@ -54,6 +63,9 @@ class Self:
         return found if self._more is None else await self._more(found)
 
     async def _answer(self, caller: Member, question: AskStatus) -> Figures:
+        if not self._budgets.room(caller.name):
+            raise RookeryError(Cause.TOO_MANY, "this node asks too much")
+        self._budgets.charge(caller.name)
         if not question.of or question.of == self._membership.member.name:
             return await self.figures()
         link = self._membership.link_from(question.of)

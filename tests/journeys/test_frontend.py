@@ -16,10 +16,12 @@ from rookery.distribution.cluster.certificates import member_of
 from rookery.distribution.cluster.contexts import Contexts
 from rookery.distribution.cluster.files import ClusterFiles
 from rookery.distribution.service.calls import (
+    AskStatus,
     Begin,
     Client,
     Expect,
     Expected,
+    Figures,
     Granted,
     Recipient,
     Renew,
@@ -332,6 +334,9 @@ def test_a_stolen_frontend_opens_no_account(cluster: Cluster) -> None:
             assert await opened(link, Preface(protocol, bob, session="thief")) is Cause.DENIED
         assert await refused(link, Expect(bob, "imap", "f1", "thief"), Expected) is Cause.DENIED
         assert await refused(link, Recipient(BOB), Verdict) is Cause.DENIED
+        # see who is here
+        assert await refused(link, AskStatus(), Figures) is Cause.DENIED
+        assert await refused(link, AskStatus("f1"), Figures) is Cause.DENIED
         # guess without an end, or without an address
         nobody = Begin(Client("imap", "", "thief", True), "PLAIN", f"\0{ALICE}\0{password[ALICE]}".encode())
         assert await refused(link, nobody, Granted) is Cause.INVALID
