@@ -208,6 +208,9 @@ class FrontNode(Process):
             self._front.listen(self._addresses)
         self._front.start()
 
+    def warnings(self) -> list[str]:
+        return [*super().warnings(), *self._front.warnings()]
+
     def connections(self) -> Mapping[str, int]:
         return {**super().connections(), "frontends": len(self._front.handoff.sessions)}
 

@@ -45,6 +45,11 @@ class Exchange:
         if hear is not None and Role.DIRECTORY in link.peer.roles:
             hear(signal.data)
 
+    @property
+    def hears(self) -> bool:
+        """Some directory node tells it of changes; behind other frontends none does."""
+        return any(not link.closed for link, _ in self._told.values())
+
     async def run(self) -> None:
         """Until cancelled."""
         try:

@@ -40,7 +40,7 @@ from rookery.management.authority_duty import RENEWAL_AGAIN, RENEWALS, RENEWING_
 from rookery.management.exchange import Exchange, Hear
 from rookery.management.keeping import at_port
 from rookery.management.mailing import smtp_settings
-from rookery.management.membership import AWAY, Membership, heard, told
+from rookery.management.membership import AWAY, LOOK_EVERY, Membership, heard, told
 from rookery.management.metrics import Gauge
 from rookery.management.ways import LINGER, PATIENCE
 from rookery.net.cluster.node import Service
@@ -137,7 +137,16 @@ class FrontServices:
     def problems(self) -> list[str]:
         """Why nobody can log in here, in plain words."""
         silent = self._membership.heard
-        return [f"no directory node has answered for {silent:.0f} s: nobody can log in"] if silent >= AWAY else []
+        if silent < AWAY or (self.directory.known and len(self._membership.links)):
+            return []
+        return [f"no directory node has answered for {silent:.0f} s: nobody can log in"]
+
+    def warnings(self) -> list[str]:
+        """Why only some can."""
+        silent = self._membership.heard
+        if silent < AWAY or self.problems():
+            return []
+        return [f"no directory node has answered for {silent:.0f} s: only who logged in here before can do so"]
 
     async def gauges(self) -> list[Gauge]:
         return [
@@ -156,10 +165,13 @@ class FrontServices:
             self._membership.follow(self._standing)
             self._membership.renew_through(self._through)
             return
-        self._wake = self._membership.follow(self._standing, ASK_EVERY)
+        self._wake = self._membership.follow(self._standing, self._pause)
         self._exchanging = asyncio.create_task(self._exchange.run())
         self._membership.learn(self._directories)
         self._membership.renew(self._renewed)
+
+    def _pause(self) -> float:
+        return ASK_EVERY if self._exchange.hears else LOOK_EVERY
 
     def _claimed(self, data: bytes) -> None:
         claim = read(Claim, data)

@@ -60,6 +60,10 @@ def files(site: Site) -> ClusterFiles:
     return ClusterFiles(site.folder / "cluster")
 
 
+def often() -> float:
+    return LOOK_EVERY
+
+
 def roles(site: Site) -> frozenset[Role]:
     """As its certificate says; none where it has none. Raises RookeryError."""
     state = files(site).state()
@@ -243,15 +247,17 @@ class Membership:
         """As far as this node knows, and is what it can show for it."""
         return Standing(self.revoked, fingerprint(self.contexts.state.bundle.roots))
 
-    def follow(self, look: Callable[[], Awaitable[Standing]], every: float = LOOK_EVERY) -> Callable[[], None]:
-        """Look again and again, each `every` seconds and sooner after a failure, and at once when what this returns is
+    def follow(self, look: Callable[[], Awaitable[Standing]], every: Callable[[], float] = often) -> Callable[[], None]:
+        """Look again and again, each `every()` seconds, sooner after a failure, and at once when what this returns is
         called; while nobody can be asked the last list holds.
         """
         woken = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._follow(look, woken, every)))
         return woken.set
 
-    async def _follow(self, look: Callable[[], Awaitable[Standing]], woken: asyncio.Event, every: float) -> None:
+    async def _follow(
+        self, look: Callable[[], Awaitable[Standing]], woken: asyncio.Event, every: Callable[[], float]
+    ) -> None:
         while True:
             woken.clear()
             pause = LOOK_EVERY
@@ -260,7 +266,7 @@ class Membership:
                 self._heard = self._clock.monotonic()
                 await self.take(standing.revoked)
                 self._trust(standing.trust)
-                pause = every
+                pause = every()
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
             with suppress(TimeoutError):

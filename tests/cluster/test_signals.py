@@ -39,7 +39,7 @@ class Front:
         self.names = self.asked = 0
         hear = {MEMBERS: lambda data: self.wake(), NAMES: self.changed, COUNTERS: self.claimed}
         self.exchange = Exchange(self.membership, self.linked, hear, lambda: self.counted)
-        self.wake = self.membership.follow(self.standing, 1_000.0)  # only when it hears something
+        self.wake = self.membership.follow(self.standing, lambda: 1_000.0)  # only when it hears something
 
     def changed(self, data: bytes) -> None:
         self.names += 1
