@@ -7,21 +7,22 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rookery.access.frontend.linked import LinkedHosts
+from rookery.access.frontend.linked import LinkedHosts, link_to, peer
 from rookery.access.frontend.way import HandOver
 from rookery.access.handoff import Enter, HostHandoff
 from rookery.access.streams import MailStreams
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId
-from rookery.base.members import Member
+from rookery.base.members import Member, Role
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import Elsewhere
-from rookery.distribution.service.calls import Expect, Expected, Figures, Host, Moved
+from rookery.distribution.service.calls import Expect, Expected, Figures, Host, Moved, Question, encode
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
+from rookery.distribution.service.herd import Herd
 from rookery.management.directory_services import DirectoryServices, after
 from rookery.management.membership import Membership
 from rookery.management.metrics import Gauge
@@ -33,6 +34,8 @@ from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
 from rookery.net.cluster.stream import LinkStream
 from rookery.wire.cluster.values import Preface
+
+RECALLING = 0.5  # seconds for another backend to say whether it knows a password: less than many checks take
 
 
 class HostingServices:
@@ -55,6 +58,10 @@ class HostingServices:
         parts.ways.links = membership.links
         questions = self._directory.questions
         questions.take(Expect, self.handoff.expect, "expect")
+        self._herd = Herd(parts.authenticator.remembered, self._next, self._ask, parts.clock)
+        if parts.config.store.database:
+            parts.authenticator.herd = self._herd
+            self._herd.take(questions)
         self.service = Service(self._opened, questions.called, self._directory.hub.signalled)
 
     async def start(self, addresses: Sequence[str]) -> None:
@@ -83,6 +90,8 @@ class HostingServices:
         return sum(await asyncio.gather(self.handoff.sessions.drain(seconds), self._mail.sessions.drain(seconds)))
 
     async def close(self) -> None:
+        self._parts.authenticator.herd = None
+        await self._herd.close()
         await self._directory.close()
 
     async def overview(self) -> ClusterStatus:
@@ -141,13 +150,34 @@ class HostingServices:
             lambda directory: (directory.pool_of(account), directory.elsewhere(account.account) is None)
         )
         told = self._directory.told(pool)
-        if not here:
-            return told
+        return self._living(told) if here else told
+
+    def _living(self, told: Sequence[Host]) -> list[Host]:
+        """Those of this node's own pool."""
         known, port_at = {host.backend: host for host in told}, self._directory.port_at
         return [
             self._here if name == self._here.backend else known.get(name) or Host(name, port_at(address))
             for name, address in self._parts.placement.takers()
         ]
+
+    async def _next(self, account: AccountId) -> Host | None:
+        """The other backend of this pool that has most claim to the account."""
+
+        def told(directory: Directory) -> list[Host]:
+            pools = (pool for pool in directory.pools() if pool.id == directory.here)
+            return [host for pool in pools for host in self._directory.told(pool)]
+
+        living = self._living(await self._parts.directory.find(told))
+        order = ranked(account, living, lambda host: host.backend)
+        return next((host for host in order if host != self._here), None)
+
+    async def _ask(self, host: Host, question: Question) -> bytes:
+        try:
+            async with asyncio.timeout(RECALLING):
+                link = await link_to(self._membership.links, peer(host.address), Role.BACKEND)
+                return await link.call(encode(question), RECALLING)
+        except TimeoutError:
+            raise RookeryError(Cause.UNAVAILABLE, f"{host.backend} does not answer") from None
 
     async def _reached(self, account: AccountId, host: Elsewhere) -> Host:
         """Of another pool, the first of its backends."""

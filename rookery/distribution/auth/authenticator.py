@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
-from rookery.base.ids import RandomBytes, system_random
+from rookery.base.ids import AccountId, RandomBytes, system_random
 from rookery.base.log import logger
 from rookery.distribution.auth import schemes
 from rookery.distribution.auth.abuse import Abuse, AbuseSettings, Elsewhere, Guess, network_of
@@ -60,8 +61,16 @@ class Attempt:
     session: str
 
 
+class Herd(Protocol):
+    """Another backend that remembers checks too, and may be asked for them (service/herd.py)."""
+
+    async def knows(self, account: AccountId, version: int, password: bytes) -> bool: ...
+
+    def tell(self, account: AccountId, version: int, password: bytes) -> None: ...
+
+
 class Authenticator:
-    """One for all protocols of a node."""
+    """One for all protocols of a node. `herd`: None where there is no other backend."""
 
     def __init__(
         self,
@@ -80,7 +89,8 @@ class Authenticator:
         self._clock = clock
         self._sleep = sleep
         self._abuse = Abuse(clock, self.settings.abuse)
-        self._remembered = Remembered(clock, random=random, lifetime=self.settings.remember)
+        self.herd: Herd | None = None
+        self.remembered = Remembered(clock, random=random, lifetime=self.settings.remember)
         self._running: dict[bytes, asyncio.Task[Credential | None]] = {}
         self._improving: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,24 +142,31 @@ class Authenticator:
         self._need_credentials(record)
         data = _octets(password)
         owner = record.account if record is not None else name.encode("utf-8", "replace")
-        digest = self._remembered.digest(owner, data)
+        digest = self.remembered.digest(owner, data)
         active = record is not None and record.state is AccountState.ACTIVE
-        if record is not None and active and self._remembered.knows(record.account, record.version, digest):
+        if record is not None and active and self.remembered.knows(record.account, record.version, digest):
             return self._welcome(record, attempt)
         guess = await self._may_guess(name, record, attempt, started)
         try:
-            found = await self._prove_once(digest, record, password, data)
+            elsewhere = record is not None and active and await self._known_elsewhere(record, data)
+            found = None if elsewhere else await self._prove_once(digest, record, password, data)
         except BaseException:
             guess.void()
             raise
         now = await self._now(record)
-        if found is None or record is None or now is None or now.version != record.version:
+        if (found is None and not elsewhere) or record is None or now is None or now.version != record.version:
             await self._fail(guess.network, name, attempt, started, "credentials")
             raise RookeryError(Cause.BAD_CREDENTIALS)
         guess.right()
-        self._remembered.remember(record.account, record.version, digest)
-        await self._improve(record, found, data)
+        self.remembered.remember(record.account, record.version, digest)
+        if found is not None:
+            if self.herd is not None:
+                self.herd.tell(record.account, record.version, data)
+            await self._improve(record, found, data)
         return self._welcome(now, attempt)
+
+    async def _known_elsewhere(self, record: AccountRecord, data: bytes) -> bool:
+        return self.herd is not None and bool(data) and await self.herd.knows(record.account, record.version, data)
 
     async def _may_guess(self, name: str, record: AccountRecord | None, attempt: Attempt, started: float) -> Guess:
         network, key = network_of(attempt.peer), _account_key(name)

@@ -19,7 +19,7 @@ PER_ACCOUNT_LIMIT = 24  # passwords of one account: its own and every app passwo
 class Remembered:
     """Which (account, password) was proved under which version, until when."""
 
-    __slots__ = ("_accounts", "_clock", "_key", "_lifetime", "_limit")
+    __slots__ = ("_accounts", "_clock", "_lifetime", "_limit", "key")
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class Remembered:
         limit: int = ACCOUNTS_LIMIT,
     ) -> None:
         self._clock = clock
-        self._key = random(32)
+        self.key = random(32)
         self._lifetime = lifetime
         self._limit = limit
         self._accounts: OrderedDict[AccountId, tuple[int, dict[bytes, float]]] = OrderedDict()
 
     def digest(self, owner: bytes, password: bytes) -> bytes:
-        return hashlib.blake2b(len(owner).to_bytes(2, "big") + owner + password, digest_size=16, key=self._key).digest()
+        return digest_of(self.key, owner, password)
 
     def knows(self, account: AccountId, version: int, digest: bytes) -> bool:
         held = self._accounts.get(account)
@@ -65,3 +65,8 @@ class Remembered:
 
     def forget(self, account: AccountId) -> None:
         self._accounts.pop(account, None)
+
+
+def digest_of(key: bytes, owner: bytes, password: bytes) -> bytes:
+    """`owner`: the account, or a name that has none."""
+    return hashlib.blake2b(len(owner).to_bytes(2, "big") + owner + password, digest_size=16, key=key).digest()

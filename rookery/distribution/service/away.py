@@ -27,6 +27,9 @@ class Away(Generic[K]):
         now = self._clock.monotonic()
         return sorted(order, key=lambda one: self._until.get(key(one), 0.0) > now)
 
+    def away(self, who: K) -> bool:
+        return self._until.get(who, 0.0) > self._clock.monotonic()
+
     def tried(self, who: K) -> None:
         if who in self._until:
             self.failed(who)

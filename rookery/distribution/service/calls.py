@@ -131,6 +131,28 @@ class Renew(msgspec.Struct, frozen=True, array_like=True, tag="renew"):
     request: Octets
 
 
+class AskKey(msgspec.Struct, frozen=True, array_like=True, tag="ask-key"):
+    """To a backend: under which key does this process remember checked passwords (auth/remembered.py)?"""
+
+
+class Checked(msgspec.Struct, frozen=True, array_like=True, tag="checked"):
+    """To a backend: this was right. digest: under the key that it gave; key: which that is."""
+
+    account: Id
+    version: int
+    digest: Id
+    key: Id
+
+
+class KnowChecked(msgspec.Struct, frozen=True, array_like=True, tag="know-checked"):
+    """To a backend: was this right? As above."""
+
+    account: Id
+    version: int
+    digest: Id
+    key: Id
+
+
 class ToAuthority(msgspec.Struct, frozen=True, array_like=True, tag="to-authority"):
     """What a node that does not reach the authority's join port would say there (cluster/messages.py): it proves
     itself, whoever brings it. Answered by a Renewed, with what that port answers.
@@ -175,7 +197,7 @@ class AskStanding(msgspec.Struct, frozen=True, array_like=True, tag="standing-of
 
 Question: TypeAlias = (
     Begin | Step | Cancel | Again | Recipient | Expect | AskRevoked | AskDirectories | Renew | Follow | CopyOf | Act
-    | AskStanding | AskStatus | ToAuthority
+    | AskStanding | AskStatus | ToAuthority | AskKey | Checked | KnowChecked
 )  # fmt: skip
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -228,6 +250,21 @@ class Moved(msgspec.Struct, frozen=True, array_like=True, tag="moved"):
     """To an Expect, of a backend that is not the host: who is, as far as it knows."""
 
     host: Host
+
+
+class CheckKey(msgspec.Struct, frozen=True, array_like=True, tag="check-key"):
+    """To an AskKey."""
+
+    key: Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+    def __repr__(self) -> str:
+        return "CheckKey()"
+
+
+class Verified(msgspec.Struct, frozen=True, array_like=True, tag="verified"):
+    """To a KnowChecked."""
+
+    known: bool
 
 
 class RevokedNodes(msgspec.Struct, frozen=True, array_like=True, tag="revoked-nodes"):
@@ -356,7 +393,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
 
 Answer: TypeAlias = (
     Challenge | Granted | Verdict | Expected | Moved | RevokedNodes | Directories | Renewed | Followed | Copied | Acted
-    | Standing | Figures | Nothing | Refused
+    | Standing | Figures | CheckKey | Verified | Nothing | Refused
 )  # fmt: skip
 
 A = TypeVar("A")

@@ -34,6 +34,7 @@ PERMISSIONS: Permissions = MappingProxyType(
         "act-members": frozenset({Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # the same, on who belongs here
         "act-authority": frozenset({Role.AUTHORITY}),
         "status": frozenset({Role.BACKEND, Role.DIRECTORY, Role.ADMIN, Role.AUTHORITY}),
+        "checks": frozenset({Role.BACKEND}),  # which passwords were right
         "to-authority": frozenset({Role.FRONTEND}),  # for one that reaches nobody else
         "expect": frozenset({Role.BACKEND, Role.DIRECTORY}),  # a login that was proved elsewhere
     }
