@@ -24,14 +24,15 @@ USERS = [f"user{number}@example.test" for number in range(6)]
 
 
 class Pool:
-    """Three backends under one `serve`, and a frontend."""
+    """Three backends under one `serve`, and a frontend. `settings`: of both, as of `configure`."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, **settings: str) -> None:
         self.site = RunningSite(folder / "pool")
         backends = [word for name, host in BACKENDS.items() for word in ("--backend", f"{name}={host}")]
         names = ["--domain", "example.test", "--hostname", "pool.example.test", "--database", database]
         run(["init", str(self.site.folder), *names, "--port-offset", str(self.site.offset), *backends])
         self.site.rookery("cluster", "init")
+        self.site.configure(**settings)
         self.site.start()
         self.front = RunningSite(folder / "front", hostname="front.example.test")
         for user in USERS:
@@ -43,6 +44,7 @@ class Pool:
             word for host in BACKENDS.values() for word in ("--directory", f"{host}:{self.site.ports['cluster']}")
         ]
         self.front.rookery("node", "join", token, *directory, "--port-offset", str(self.front.offset))
+        self.front.configure(**settings)
         self.front.start()
 
     def login(self, user: str) -> imaplib.IMAP4:
