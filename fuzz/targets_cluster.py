@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+from rookery.base.clock import ManualClock
 from rookery.base.errors import RookeryError
 from rookery.distribution.cluster import messages, tokens
 from rookery.distribution.service import calls
+from rookery.distribution.service.claims import Claims
+from rookery.distribution.service.signals import Claim, Count, Want, read
 from rookery.wire.cluster.engine import Engine
 from rookery.wire.cluster.events import Called, Data, Event, Opened
 from rookery.wire.cluster.frames import HEADER, PAYLOAD_LIMIT, Kind, frame
@@ -75,6 +78,21 @@ def token(data: bytes) -> None:
     require(tokens.parse(found.text()) == found, "a token that reads otherwise")
 
 
+def signals(data: bytes) -> None:
+    """Of a frontend, and what is believed of it."""
+    for kind in (Want, Claim):
+        found = read(kind, data)
+        require(found is None or read(kind, encode(found)) == found, "written again it is another")
+    said = read(Count, data)
+    if said is None:
+        return
+    claims = Claims(ManualClock())
+    claims.take(Claim("f1", said))
+    for listener, key, _ in said.connections:
+        for limit in (1, 10, 100):
+            require(0 <= claims.elsewhere(listener, key, limit) <= limit // 2, "one claim counts for more than half")
+
+
 _SESSION = b"".join(
     (
         b"\x07",
@@ -104,12 +122,29 @@ _ANSWERS = tuple(
     )
 )  # fmt: skip
 
+_DEEP = b"\x95\xa9recipient\xa1a\xc2\xa0" + b"\x91" * 60_000 + b"\xc0"  # fields of a later release
+_COUNT = Count([("imap", b"\xc0\x00\x02\x01", 9), ("failed", bytes(8), 1)])
+
 TARGETS = (
     Target("cluster", frames, (_SESSION,), tuple(frame(kind, 1, b"") for kind in Kind)),
-    Target("cluster-questions", _reads(calls.decode_question, calls.encode), _QUESTIONS, (b"\x93", b"\xc4\x10")),  # type: ignore[arg-type]
+    Target(
+        "cluster-questions", _reads(calls.decode_question, calls.encode), (*_QUESTIONS, _DEEP), (b"\x93", b"\xc4\x10")
+    ),  # type: ignore[arg-type]
     Target("cluster-answers", _reads(_any_answer, calls.encode), _ANSWERS, ()),  # type: ignore[arg-type]
     Target(
-        "cluster-joining", _reads(messages.read_question, messages.encode), (messages.encode(messages.AskBundle()),)
+        "cluster-joining",
+        _reads(messages.read_question, messages.encode),
+        (messages.encode(messages.AskBundle()), b"\x82\xa4type\xa6bundle\xa1x" + b"\x91" * 16_000 + b"\xc0"),
+    ),
+    Target(
+        "cluster-signals",
+        signals,
+        (
+            encode(Want(["members"])),
+            encode(_COUNT),
+            encode(Claim("f1", _COUNT)),
+            b"\x92\x90" + b"\x91" * 30_000 + b"\xc0",
+        ),
     ),
     Target("cluster-tokens", token, (tokens.make("c1" * 16, bytes(32), ["127.0.0.1:1"], 1, bytes).text().encode(),)),
 )

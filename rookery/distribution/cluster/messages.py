@@ -65,7 +65,7 @@ def read_question(data: bytes) -> Question:
     """Raises INVALID, TOO_BIG."""
     try:
         return _questions.decode(_bounded(data))
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # of names it leaves that check to Python
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # of names it leaves that check to Python
         raise RookeryError(Cause.INVALID, "this is no question to a cluster's authority") from None
 
 
@@ -73,7 +73,7 @@ def read_answer(data: bytes) -> Authorities | Issued:
     """Raises INVALID, TOO_BIG, or what the authority refused."""
     try:
         answer = _answers.decode(_bounded(data))
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # of names it leaves that check to Python
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # of names it leaves that check to Python
         raise RookeryError(Cause.INVALID, "whoever answered is no authority of a cluster") from None
     if isinstance(answer, Refused):
         raise RookeryError(answer.refusal.cause, answer.refusal.what)

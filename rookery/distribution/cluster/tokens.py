@@ -103,7 +103,7 @@ def parse(text: str) -> Token:
         raise _mistyped()
     try:
         body = msgspec.msgpack.decode(data, type=_Body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _mistyped() from None
     sizes = (len(body.cluster), len(body.token), len(body.pin), len(body.secret))
     if sizes != (16, ID_SIZE, 32, SECRET_SIZE) or not 0 < len(body.addresses) <= ADDRESSES_LIMIT:

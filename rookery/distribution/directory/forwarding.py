@@ -49,7 +49,7 @@ class Form(Generic[A, R]):
         """Raises RookeryError(INVALID)."""
         try:
             return self._argument.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RookeryError(Cause.INVALID, "not an act of this release") from error
 
     def result(self, data: bytes) -> R:
@@ -57,7 +57,7 @@ class Form(Generic[A, R]):
         for decoder in self._results:
             try:
                 return decoder.decode(data)  # type: ignore[no-any-return]
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
         raise RookeryError(Cause.UNAVAILABLE, "the primary answered what this release does not know")
 

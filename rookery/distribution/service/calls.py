@@ -410,7 +410,7 @@ def decode_question(data: bytes) -> Question:
     """Raises RookeryError(INVALID)."""
     try:
         return _questions.decode(data)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RookeryError(Cause.INVALID, "not a question of this release") from error
 
 
@@ -418,7 +418,7 @@ def decode_answer(data: bytes, *kinds: type[A]) -> A:
     """Raises RookeryError: what the other node refused with, or UNAVAILABLE when it is none of `kinds`."""
     try:
         answer = _answers.decode(data)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RookeryError(Cause.UNAVAILABLE, "the other node answered what this release does not know") from error
     if isinstance(answer, Refused):
         refusal = answer.refusal

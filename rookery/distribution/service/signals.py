@@ -64,7 +64,7 @@ def read(kind: type[T], data: bytes) -> T | None:
     """None for what is malformed, or of another release."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
