@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -102,18 +103,21 @@ def cluster_status(
     from rookery.management.operations.cluster_status import cluster_status as operation
 
     client = _client(context)
-    while True:
+
+    def draw() -> None:
         found = client.call(operation)
-        if watch:
-            sys.stdout.write(CLEAR)
+        sys.stdout.write(CLEAR if watch else "")
         if json:
             write_json(found)
         else:
             show(found)
-        if not watch:
-            return
         sys.stdout.flush()
-        time.sleep(WATCH_EVERY)
+
+    draw()
+    with suppress(KeyboardInterrupt):
+        while watch:
+            time.sleep(WATCH_EVERY)
+            draw()
 
 
 @node.command("add")
