@@ -1,4 +1,5 @@
-"""What a frontend costs: logins, octets and memory, beside nginx's mail proxy before the same node.
+"""What a frontend costs: logins, octets and memory, beside nginx's mail proxy before the same node; deliveries, beside
+the node without one.
 
 python -m bench.frontend [--rounds N] [--idle N]
 
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import report
-from bench.loads import imap
+from bench.loads import imap, mail
 from bench.peers.base import Missing, Ports, ProcessTree, Server, resident, wait_for_port
 from bench.peers.nginx import Nginx
 from bench.peers.rookery import Rookery, free_offset
@@ -25,6 +26,7 @@ from bench.report import Figure
 
 BIG = 20_000_000  # octets of the message that is fetched
 ACCOUNT = 60
+MESSAGES = 5_000
 
 
 class Frontend:
@@ -35,7 +37,7 @@ class Frontend:
     def __init__(self, folder: Path, node: Rookery) -> None:
         offset = free_offset()
         token = node.run("--site", str(node.folder), "node", "add", "f1", "--role", "frontend",
-                         "--address", f"127.0.0.1:{node.join}").strip()  # fmt: skip
+                         "--role", "mx-in", "--address", f"127.0.0.1:{node.join}").strip()  # fmt: skip
         node.run("--site", str(folder), "node", "join", token, "--directory", f"127.0.0.1:{node.cluster}",
                  "--hostname", "front.example.test", "--port-offset", str(offset))  # fmt: skip
         node.widen(folder)
@@ -82,6 +84,15 @@ class Bench:
 
         return self.pairs("20 MB body, tls" if tls else "20 MB body", "MB/s", measure)
 
+    def deliveries(self) -> Figure:
+        """LMTP of 4 kB messages by 50 connections, through the frontend and at the node itself."""
+        ours: list[float] = []
+        direct: list[float] = []
+        for _ in range(self._rounds):
+            for server, rates in ((self._frontend, ours), (self._node, direct)):
+                rates.append(mail.send(server.ports.lmtp, lmtp=True, messages=MESSAGES))
+        return Figure("LMTP, 4 kB", "1/s", ours, direct, "direct", 0.6)
+
     def memory(self, tls: bool) -> str:
         """Of one idle connection, at the proxy and behind it together; kB."""
         found = []
@@ -118,6 +129,7 @@ def main() -> int:
         bench = Bench(given.rounds, given.idle, node, frontend, nginx)
         print(f"load {os.getloadavg()[0]:.1f}")
         figures = [bench.logins(False), bench.logins(True), bench.octets(False), bench.octets(True)]
+        figures.append(bench.deliveries())
         print(bench.memory(False), bench.memory(True), sep="\n")
         print(f"\n{report.table(figures)}\nload {os.getloadavg()[0]:.1f}")
     except Missing as missing:
