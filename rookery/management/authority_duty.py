@@ -4,6 +4,7 @@ and drops a former key when nobody needs it any more.
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 
 from rookery.base.clock import Clock
 from rookery.base.config import Config
@@ -22,6 +23,7 @@ RENEWALS, RENEWAL_AGAIN = 10, 3_600.0  # certificates of one node at once; secon
 PASSED_ON, PASSED_ON_AGAIN = 100, 60.0  # those of nodes that reach only it; seconds for one more
 RENEWING_NODES = 10_000
 RETIRE_EVERY = 3_600.0  # seconds between two looks for keys that nobody needs any more
+WARN_EACH = 24  # of those, at one of which it is said in the log that an authority ends
 
 log = logger("cluster")
 
@@ -56,7 +58,10 @@ class AuthorityDuty:
             await self._desk.close()
 
     async def _retire(self) -> None:
-        while True:
+        for look in count():
+            if look % WARN_EACH == 0:
+                for warning in self._membership.warnings():
+                    log.warning("check", what=warning)
             try:
                 await self._registrar.retire()
             except RookeryError as error:  # the database; looked at again the next time
