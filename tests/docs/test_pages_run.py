@@ -204,6 +204,42 @@ def test_frontends(site: RunningSite, tmp_path: Path) -> None:
             one.kill()
 
 
+def test_growing(site: RunningSite, tmp_path: Path) -> None:
+    """From one node to a static cluster with a frontend and a perimeter, and to another node with the primary."""
+    nodes = {f"/var/lib/{name}": RunningSite(tmp_path / name) for name in ("frontend", "n2", "mx1")}
+    typist = Typist(site, tmp_path, served=True)
+    places = {path: str(node.folder) for path, node in nodes.items()} | {
+        "192.0.2.11:7143": f"127.0.0.1:{site.ports['cluster']}",
+        "192.0.2.11:7144": f"127.0.0.1:{site.ports['join']}",
+        "example.org": site.domain,
+    }
+    try:
+        for line in lines("cluster.md"):
+            if "m2 " in line:
+                continue  # a machine of a dynamic pool: tests/journeys/test_joined_nodes.py adds one
+            node = next((node for path, node in nodes.items() if path in line), None)
+            for place, ours in places.items():
+                line = line.replace(place, ours)
+            if " node add " in line:
+                places["TOKEN"] = site.rookery(*shlex.split(line)[3:]).stdout.strip()
+            elif " node join " in line:
+                assert node is not None
+                node.take_ports()  # only now: those of the other nodes are in use
+                typist.type(f"{line} --port-offset {node.offset}")
+            elif line.endswith(" serve"):
+                assert node is not None
+                node.start()
+            else:
+                typist.type(line)
+        assert typist.typed > 15
+        for name in ("alice", "dora"):
+            with imaplib.IMAP4("127.0.0.1", nodes["/var/lib/frontend"].ports["imap"], 30) as client:
+                client.login(f"{name}@{site.domain}", site.passwords.get(f"{name}@{site.domain}", PASSWORD.strip()))
+    finally:
+        for node in nodes.values():
+            node.kill()
+
+
 @pytest.mark.postgres
 def test_a_pool(tmp_path: Path, postgres: str) -> None:
     """From an empty PostgreSQL server to a pool that was restored from its dump."""
@@ -215,13 +251,13 @@ def test_a_pool(tmp_path: Path, postgres: str) -> None:
         PATH=f"{tools}:{os.environ['PATH']}",
     )  # fmt: skip
     try:
-        for line in lines("cluster.md"):
+        for line in lines("pool.md"):
             typist.type(line)
             if line.startswith("rookery init"):
                 site.configure(listen__port_offset=str(site.offset))
         assert [row["backend"] for row in site.json("backend", "list")] == ["b1", "b2", "b3"]
         assert [row["address"] for row in site.json("account", "list")] == ["alice@example.org"]
-        named = {name for span in spans((DOCS / "cluster.md").read_text()) for name in re.findall(r"rookery_\w+", span)}
+        named = {name for span in spans((DOCS / "pool.md").read_text()) for name in re.findall(r"rookery_\w+", span)}
         with urllib.request.urlopen(f"http://127.0.4.11:{site.ports['http']}/metrics", timeout=30) as answer:
             known = answer.read().decode()
         assert {name for name in named if f"# TYPE {name} " not in known} == set()
