@@ -11,6 +11,7 @@ from rookery.distribution.directory.memory import Memory
 from rookery.distribution.directory.reads_members import cluster
 from rookery.distribution.directory.replica import Replica
 from rookery.distribution.directory.secrets import Secrets
+from rookery.distribution.directory.values import Pool
 from rookery.distribution.service.calls import Generation, Standing
 from rookery.storage.engine import Database
 from rookery.storage.writer import Writer
@@ -54,6 +55,18 @@ class Copies:
         """`last`: the number of the last change."""
         state = "replica" if self.replica is not None else "fenced" if self.fenced else "primary"
         return Standing(self.generation, state, last)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the credentials of all accounts are here."""
+        return self.replica is None or self.replica.state.whole
+
+    def holds(self, pool: Pool | None) -> bool:
+        """Whether those of the accounts of one pool are, where not all are."""
+        if self.replica is None or pool is None:
+            return False
+        state = self.replica.state
+        return bool(pool.store) and pool.store == state.store and not state.missing
 
     def need_primary(self) -> None:
         """Raises RookeryError(MOVED): it is another node's."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId, RandomBytes, system_random
-from rookery.distribution.directory import acts, reads
+from rookery.distribution.directory import acts, listing, reads
 from rookery.distribution.directory.addresses import POSTMASTER, canonical_domain, parse_address
 from rookery.distribution.directory.copies import Copies
 from rookery.distribution.directory.following import Following
@@ -24,7 +24,7 @@ from rookery.distribution.directory.logins import LoginBatch
 from rookery.distribution.directory.memory import Memory
 from rookery.distribution.directory.reading import NotInMemory, Reading, one_moment
 from rookery.distribution.directory.resolve import Known, known, resolve
-from rookery.distribution.directory.rules import Outcome, no_domain, refused
+from rookery.distribution.directory.rules import Outcome
 from rookery.distribution.directory.rules_accounts import RecordLogins
 from rookery.distribution.directory.secrets import Secrets
 from rookery.distribution.directory.settings import DirectorySettings
@@ -39,7 +39,7 @@ from rookery.distribution.directory.values import (
     LastLogin,
     Pool,
     Resolution,
-)
+)  # fmt: skip
 from rookery.storage.engine import Database, Reader
 from rookery.storage.group_commit import Rule
 from rookery.storage.writer import Writer
@@ -48,7 +48,6 @@ A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
 
-PAGE = 500  # rows of one read of a listing
 READERS = 4  # threads that look aside
 
 
@@ -65,7 +64,6 @@ class Directory:
         "_readers",
         "_reading",
         "_remembered",
-        "_telling",
         "_watchers",
         "_writer",
         "confirm_release",
@@ -100,7 +98,6 @@ class Directory:
         self._following = Following(database, self._memory, self._tell) if database.shared else None
         self._readers = ThreadPoolExecutor(READERS, "directory-reader") if database.shared else None
         self._remembered = self
-        self._telling: set[asyncio.Task[None]] = set()
         self.copies = Copies(database, writer, self._memory, secrets, self._tell)
         self.secrets = secrets
         self.settings = settings
@@ -213,11 +210,12 @@ class Directory:
 
     async def apart(self, read: Callable[[Reader], T]) -> T:
         """What may take its time, read at one moment in a thread; nothing of it is remembered."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_apart, read)
 
-    def _read_apart(self, read: Callable[[Reader], T]) -> T:
-        with self._database.read() as reader:
-            return read(reader)
+        def look() -> T:
+            with self._database.read() as reader:
+                return read(reader)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, look)
 
     def read(self, read: Callable[[Reader], T]) -> T:  # of a server: within `aside`, or the event loop waits
         with self._reading() as reader:
@@ -239,8 +237,6 @@ class Directory:
         self._logins.flush()
         if self.copies.replica is not None:
             await self.copies.replica.close()
-        for task in self._telling:
-            task.cancel()
         await self._writer.close()
         if self._following is not None:
             await self._following.close()
@@ -251,14 +247,10 @@ class Directory:
     def holds_credentials(self, account: AccountId) -> bool:
         """Whether a login can be checked here; for an unknown account too. If not, a node with the whole directory is
         to be asked."""
-        replica = self.copies.replica
-        if replica is None or replica.state.whole:
+        if self.copies.whole:
             return True
-        record, state = self._memory.account(account), replica.state
-        pool = self.pool_of(record) if record is not None else None
-        return record is None or (
-            pool is not None and bool(pool.store) and pool.store == state.store and not state.missing
-        )
+        record = self._memory.account(account)
+        return record is None or self.copies.holds(self.pool_of(record))
 
     # --- domains ---
 
@@ -281,31 +273,7 @@ class Directory:
         return self._memory.domain_number(name) is not None
 
     def domains(self) -> Iterator[Domain]:
-        after = ""
-        while page := self.read(lambda reader, after=after: reads.domains(reader, after, PAGE)):  # type: ignore[misc]
-            yield from page
-            after = page[-1].name
-
-    def _numbers(self, domain: str | None) -> Iterator[int]:
-        if domain is None:
-            yield from (found.id for found in self.domains())
-        elif found := self.domain(domain):
-            yield found.id
-        else:
-            raise refused(no_domain(domain))
-
-    def _pages(
-        self, domain: str | None, read: Callable[[Reader, int, str, int], list[T]], local: Callable[[T], str]
-    ) -> Iterator[T]:
-        """Page by page, so that no reader is held while the caller thinks."""
-        for number in self._numbers(domain):
-            after = ""
-            while True:
-                page = self.read(lambda reader, number=number, after=after: read(reader, number, after, PAGE))  # type: ignore[misc]
-                if not page:
-                    break
-                yield from page
-                after = local(page[-1])
+        return listing.domains(self)
 
     # --- accounts ---
 
@@ -336,17 +304,18 @@ class Directory:
 
     def accounts(self, domain: str | None = None) -> Iterator[AccountRecord]:
         """All, domain by domain, in order; the built-in postmaster is not among them. Raises NOT_FOUND."""
-        return self._pages(domain, reads.accounts, lambda record: record.address.rpartition("@")[0])
+        return listing.pages(self, domain, reads.accounts, lambda record: record.address.rpartition("@")[0])
 
     def count_accounts(self, domain: str | None = None) -> int:
         if domain is None:
             return self.read(reads.count_accounts)
-        return sum(self.read(lambda reader, n=n: reads.count_accounts(reader, n)) for n in self._numbers(domain))  # type: ignore[misc]
+        numbers = [*listing.numbers(self, domain)]
+        return self.read(lambda reader: sum(reads.count_accounts(reader, number) for number in numbers))
 
     def credentials(self, account: AccountId) -> Credentials | None:
         return self._memory.credentials(account)
 
-    def expired_accounts(self, limit: int = PAGE) -> list[AccountRecord]:
+    def expired_accounts(self, limit: int = listing.PAGE) -> list[AccountRecord]:
         """Removed accounts of this node's pool whose time is over: remove their mail, then `purge_account`."""
         now, pools = self.now(), self._memory.pools()
         if pools and not self.here:
@@ -368,9 +337,7 @@ class Directory:
         act = RecordLogins(logins)
         self._writer.submit(acts.RECORD_LOGINS, act, done=lambda _: None)
         if self.copies.replica is not None:  # kept here at once, and at the primary if it can be
-            task = asyncio.get_running_loop().create_task(self.copies.replica.tell(acts.RECORD_LOGINS, act))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self.copies.replica.tell(acts.RECORD_LOGINS, act)
 
     # --- pools ---
 
@@ -411,10 +378,10 @@ class Directory:
         return self.read(lambda reader: read(reader, entry.object))
 
     def aliases(self, domain: str | None = None) -> Iterator[Alias]:
-        return self._pages(domain, reads.aliases, lambda alias: alias.address.rpartition("@")[0])
+        return listing.pages(self, domain, reads.aliases, lambda alias: alias.address.rpartition("@")[0])
 
     def groups(self, domain: str | None = None) -> Iterator[Group]:
-        return self._pages(domain, reads.groups, lambda group: group.address.rpartition("@")[0])
+        return listing.pages(self, domain, reads.groups, lambda group: group.address.rpartition("@")[0])
 
     # --- resolving ---
 
@@ -434,6 +401,6 @@ class Directory:
     def last_change(self) -> int:
         return self.read(reads.last_change)
 
-    def changes(self, after: int, limit: int = PAGE) -> list[Change]:
+    def changes(self, after: int, limit: int = listing.PAGE) -> list[Change]:
         """Rows of the change log after number `after`, oldest first."""
         return self.read(lambda reader: list(reads.changes(reader, after, limit)))

@@ -18,12 +18,11 @@ from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.log import logger
 from rookery.base.outage import Outage
-from rookery.distribution.directory import forwarding, objects, reads, standing
+from rookery.distribution.directory import copying, forwarding, objects, reads, standing
 from rookery.distribution.directory.following import Stale, stale_by
 from rookery.distribution.directory.objects import Images, Key
-from rookery.distribution.directory.rules import CHANGES_KEPT, Outcome
+from rookery.distribution.directory.rules import Outcome
 from rookery.distribution.directory.standing import CopyState
-from rookery.distribution.directory.values import Change, Kind, Verb
 from rookery.distribution.service.calls import (
     Act,
     Acted,
@@ -34,7 +33,7 @@ from rookery.distribution.service.calls import (
     Generation,
     Question,
 )
-from rookery.storage.engine import KeyExists, Transaction
+from rookery.storage.engine import KeyExists
 from rookery.storage.group_commit import Rule
 from rookery.storage.migrations import Migration
 from rookery.storage.sqlite import SqliteDatabase
@@ -47,7 +46,6 @@ FIRST = 60.0  # seconds for the first copy, in which something must come
 A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
-Log = list[tuple[int, int, str, int, int]]
 
 _STOPPED = "the directory's primary is another node, and this one does not run"
 
@@ -71,7 +69,7 @@ class _Gathered(NamedTuple):
     """Changes up to one moment, and what they name as it is then."""
 
     generation: Generation
-    changes: Log
+    changes: copying.Log
     images: Images
     whole: bool
     site: dict[str, bytes]
@@ -105,6 +103,7 @@ class Replica:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._outage = Outage(log, "primary-away", clock.monotonic)
         self._task: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._ready = asyncio.Event()
         if self.state.generation.number:
             self._ready.set()
@@ -141,6 +140,8 @@ class Replica:
         self._task = asyncio.get_running_loop().create_task(self._run(primary))
 
     async def close(self) -> None:
+        for task in self._telling:
+            task.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -193,7 +194,7 @@ class Replica:
     async def _gather(self, primary: Primary) -> _Gathered | None:
         """Everything up to a moment; None: a copy is to be made instead."""
         after, mark = self.number, await asyncio.to_thread(self._mark, self._database, self.number)
-        changes: Log = []
+        changes: copying.Log = []
         images: Images = {}
         answer = await self._ask(primary, after, mark, wait=True)
         generation = answer.generation
@@ -201,7 +202,7 @@ class Replica:
             if answer.lost or answer.generation != generation or answer.whole != self.state.whole:
                 return None
             changes += answer.changes
-            _merge(images, answer)
+            copying.merge(images, answer)
             if not answer.more:
                 return _Gathered(generation, changes, images, answer.whole, answer.site)
             if len(changes) > BEHIND:
@@ -221,7 +222,7 @@ class Replica:
             log.error("replica-differs", number=self.number)
             self._lost = True
             return
-        self._arrived(stale_by(_changes(gathered.changes), self.number))
+        self._arrived(stale_by(copying.changes_of(gathered.changes), self.number))
 
     def _put(self, gathered: _Gathered) -> None:
         """A thread."""
@@ -230,13 +231,14 @@ class Replica:
         number = changes[-1][0] if changes else self.number
         with self._database.write() as tx:
             grown = objects.served(tx, self._store).pools
-            objects.put(tx, objects.keys_of(_changes(changes)), gathered.images)
+            objects.put(tx, objects.keys_of(copying.changes_of(changes)), gathered.images)
             grown = objects.served(tx, self._store).pools - grown
-            _put_log(tx, changes, number)
+            copying.put_log(tx, changes, number)
             for key, value in gathered.site.items():
                 if standing.get(tx, key) != value:
                     standing.put(tx, key, value)
-            if grown and not state.whole and _have_accounts(tx, grown):  # there before this node served their pool
+            # Those accounts were there before this node served their pool.
+            if grown and not state.whole and copying.have_accounts(tx, grown):
                 state = msgspec.structs.replace(state, missing=True)
             standing.put(tx, standing.COPY, msgspec.msgpack.encode(state))
         self.state, self.number = state, number
@@ -256,7 +258,7 @@ class Replica:
 
     async def _copy(self, primary: Primary) -> None:
         path = self._database.path.with_name(f"{self._database.path.name}.copy")
-        _remove(path)
+        copying.remove(path)
         copy = await asyncio.to_thread(SqliteDatabase, path, self._migrations, synchronous="OFF")
         try:
             log.info("copying", behind=self.behind)
@@ -266,7 +268,7 @@ class Replica:
         try:
             await asyncio.to_thread(self._take, path, state)
         finally:
-            _remove(path)
+            copying.remove(path)
         log.info("copied", changes=self.number, generation=state.generation.number, whole=state.whole)
         self._arrived(Stale(self.number, everything=True))
 
@@ -282,7 +284,7 @@ class Replica:
                     first = page
                 if (page.generation, page.whole) != (first.generation, first.whole):
                     raise RookeryError(Cause.CONFLICT, "another node has become the primary meanwhile")
-                await asyncio.to_thread(_put_page, copy, page)
+                await asyncio.to_thread(copying.put_page, copy, page)
                 after = page.after
                 if after is None:
                     break
@@ -294,7 +296,7 @@ class Replica:
             answer = await self._ask(primary, number, mark, wait=False)
             if answer.lost or answer.generation != first.generation:
                 raise RookeryError(Cause.CONFLICT, "the primary's log does not go back to when the copy was begun")
-            await asyncio.to_thread(_put_batch, copy, answer, state)
+            await asyncio.to_thread(copying.put_batch, copy, answer, state)
             number, more = answer.changes[-1][0] if answer.changes else number, answer.more
         return state
 
@@ -340,57 +342,13 @@ class Replica:
         finally:
             self._waiting = [one for one in self._waiting if one[1] is not future]
 
-    async def tell(self, rule: Rule[A, Any], argument: A) -> None:
+    def tell(self, rule: Rule[A, Any], argument: A) -> None:
         """An act that nobody waits for, and that may be lost."""
+        task = asyncio.get_running_loop().create_task(self._tell(Act(rule.name, forwarding.encode(argument))))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, act: Act) -> None:
         if self._primary is not None:
             with contextlib.suppress(RookeryError):
-                await self._primary.ask(Act(rule.name, forwarding.encode(argument)), Acted, once=True)
-
-
-def _changes(rows: Log) -> list[Change]:
-    """What a newer release writes about is taken for a NAME, and makes everything stale."""
-    kinds = {kind.value: kind for kind in Kind}
-    return [
-        Change(number, kinds.get(kind, Kind.NAME), object, Verb(verb), at) for number, kind, object, verb, at in rows
-    ]
-
-
-def _images(answer: Followed | Copied) -> Images:
-    return {table.name: (table.columns, table.rows) for table in answer.tables}
-
-
-def _merge(images: Images, answer: Followed) -> None:
-    objects.merge(images, objects.keys_of(_changes(answer.changes)), _images(answer))
-
-
-def _put_log(tx: Transaction, changes: Log, number: int) -> None:
-    tx.insert_many("change", ("number", "kind", "object", "verb", "at"), changes)
-    tx.run("DELETE FROM change WHERE number <= ?", number - CHANGES_KEPT)
-    tx.run("UPDATE counter SET value = ? WHERE name = 'changes'", number)
-
-
-def _put_page(copy: SqliteDatabase, page: Copied) -> None:
-    with copy.write() as tx:
-        objects.put_in_copy(tx, {}, _images(page))
-        if page.changes:
-            _put_log(tx, page.changes, page.last)
-
-
-def _put_batch(copy: SqliteDatabase, answer: Followed, state: CopyState) -> None:
-    with copy.write() as tx:
-        objects.put_in_copy(tx, objects.keys_of(_changes(answer.changes)), _images(answer))
-        if answer.changes:
-            _put_log(tx, answer.changes, answer.changes[-1][0])
-        for key, value in answer.site.items():
-            standing.put(tx, key, value)
-        standing.put(tx, standing.COPY, msgspec.msgpack.encode(state))
-
-
-def _have_accounts(tx: Transaction, pools: frozenset[int]) -> bool:
-    counts = reads.accounts_of_pools(tx)
-    return any(counts[pool] for pool in pools)
-
-
-def _remove(path: Path) -> None:
-    for tail in ("", "-wal", "-shm"):
-        path.with_name(path.name + tail).unlink(missing_ok=True)
+                await self._primary.ask(act, Acted, once=True)
