@@ -270,7 +270,8 @@ class Membership:
             except RookeryError as error:
                 log.debug("not-looked", cause=error.cause.value, what=error.what)
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), pause)
+                async with asyncio.timeout(pause):  # wait_for may swallow a cancellation (Python 3.11)
+                    await woken.wait()
 
     def _trust(self, trust: bytes) -> None:
         """Whoever does not know the authorities that there are by now gets to know them with another certificate."""

@@ -81,7 +81,8 @@ class Renewing:
             self._woken.clear()
             delay = await self.look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), delay)
+                async with asyncio.timeout(delay):  # wait_for may swallow a cancellation (Python 3.11)
+                    await self._woken.wait()
 
     def hurry(self, trust: bytes) -> None:
         """Soon, and not before half of its life: there are other authorities than this node knows, told by that
