@@ -76,7 +76,7 @@ class FrontServices:
         self._linked = LinkedDirectory(membership.links, self._upstream or addresses, *asked)
         if not self._upstream:
             self._linked.learn([peer(one) for one in membership.learned()])
-        self.directory = Logins(self._linked.ask, clock)
+        self.directory = Logins(self._linked.ask, clock, passed_on=bool(self._upstream))
         self.addresses = KnownDirectory(self._linked.call, clock)
         self._hosts = LinkedHosts(membership.links, *asked)
         self.handoff = Handoff(Handles(clock), InnerWay(self._hosts, self.directory))

@@ -190,8 +190,8 @@ def expected(nodes: Iterable[ProcessLine], pools: Iterable[PoolLine]) -> Streams
     of N static nodes whose clients come to any of them M(N-1)/N; of a dynamic pool M(N-1)/N x A/T, with A accounts open
     on each and T in all."""
     nodes = list(nodes)
-    backends = [one for one in nodes if one.pool]
     kinds = {one.pool: one for one in pools}
+    backends = [one for one in nodes if one.pool in kinds]  # what a node says of itself may be wrong
     by_pool: dict[str, list[ProcessLine]] = defaultdict(list)
     for one in backends:
         by_pool[one.pool].append(one)

@@ -1,8 +1,12 @@
 """Streams between nodes, beside what their number should be."""
 
+import math
+
 import msgspec
 import pytest
 
+from rookery.base.errors import RookeryError
+from rookery.distribution.service.calls import Figures, LinkFigures, decode_answer, encode
 from rookery.management.cli.cluster_view import show
 from rookery.management.operations.cluster_status import ClusterStatus, Peering, PoolLine, ProcessLine
 from rookery.management.overview import between, expected
@@ -69,3 +73,24 @@ def test_a_copy_of_the_directory_that_is_behind_says_so(capsys: pytest.CaptureFi
     pools = [PoolLine("p", "static", 9, ["b1"], 3)]
     show(ClusterStatus("c" * 32, "n1", [first, copy], pools, expected([first, copy], pools)))
     assert "directory of b2: 3 changes behind, the primary answered 1m ago" in capsys.readouterr().out
+
+
+def test_a_node_may_name_a_pool_that_there_is_not() -> None:
+    found = expected([line("f1", "", "x", 5), line("n", "b1", "p", 3)], [PoolLine("p", "static", 9, ["b1"], 0)])
+    assert (found.clients, found.expected) == (8, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"started": math.nan}, {"started": math.inf}, {"started": -1.0}, {"ends": 1 << 60}, {"clients": -1},
+        {"primary": math.nan}, {"roles": ["frontend"] * 1000}, {"links": [LinkFigures("n", True, -1, 0.0)]},
+        {"links": [LinkFigures("n", True, 1, math.nan)]}, {"links": [LinkFigures("n", True, 1, math.inf)]},
+    ],
+)  # fmt: skip
+def test_what_a_stolen_node_says_of_itself_is_within_bounds(changes: dict[str, object]) -> None:
+    """No date and no sum fails by it, wherever it is shown."""
+    fair = Figures("f1", "", "0.1.0", ["frontend"], 2_000_000_000, 1_900_000_000.5, [LinkFigures("n", True, 1, 0.0)])
+    assert decode_answer(encode(fair), Figures) == fair
+    with pytest.raises(RookeryError):
+        decode_answer(encode(msgspec.structs.replace(fair, **changes)), Figures)

@@ -122,6 +122,16 @@ async def refusal(asked: object) -> Cause:
     return told.value.cause
 
 
+async def test_who_passes_sessions_on_does_not_choose_whom_others_dial(world: World) -> None:
+    async def ask(data: bytes, there: str = "") -> tuple[bytes, str]:
+        granted = Granted(bytes(16), bytes(16), "alice@d.test", Host("b1", "169.254.169.254:80"), bytes(16))
+        return encode(granted), "f1:7143"
+
+    granted = await Logins(ask, world.clock, passed_on=True).begin(client(), "PLAIN", b"\0alice\0wonderland")
+    assert isinstance(granted, Granted)
+    assert granted.host == Host("b1", "f1:7143")
+
+
 async def test_a_login_ends_with_a_handle_for_its_account_at_its_host(world: World, site: Site) -> None:
     directory = world.seen_by(F1)
     granted = await directory.begin(client(), "PLAIN", b"\0alice\0wonderland")

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,8 @@ ANSWER = 20.0  # seconds for one answer: a login that was wrong is answered late
 ATTEMPTS, PAUSE = 4, 1.0  # times that the only node is looked for, and seconds between them
 TAKEN = 10.0  # seconds for a host to take a session
 
+_PORT = re.compile(r"[0-9]{1,5}")
+
 _asked = counter("directory_questions", "Questions to directory nodes.")
 _unanswered = counter("directory_questions_unanswered", "Of those, the ones that no directory node answered.")
 log = logger("frontend")
@@ -33,7 +36,7 @@ log = logger("frontend")
 def peer(address: str) -> Peer:
     """Of host:port. Raises RookeryError(UNAVAILABLE): a host that cannot be reached."""
     host, _, port = address.rpartition(":")
-    if not port.isdecimal():
+    if not _PORT.fullmatch(port) or int(port) > 65535:
         raise RookeryError(Cause.UNAVAILABLE, f"{address[:80]!r} is no host:port")
     return Peer(host.strip("[]"), int(port))
 

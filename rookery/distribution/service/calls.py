@@ -16,6 +16,10 @@ Octets = Annotated[bytes, Meta(max_length=16_384)]  # of one step of a SASL exch
 Name = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1_000)]  # an address is at most 320 characters
 
+Count = Annotated[int, Meta(ge=0)]
+Moment = Annotated[float, Meta(ge=0, le=1 << 36)]  # seconds UTC, which dates can express; no NaN
+Seconds = Annotated[float, Meta(ge=-1, le=1 << 36)]
+
 HANDLE_SIZE = 16  # octets
 DIRECTORIES = 64  # nodes that are told of
 LINKS_TOLD = 500  # nodes with which a process has links, in one answer
@@ -289,8 +293,8 @@ class LinkFigures(msgspec.Struct, frozen=True, array_like=True):
 
     node: Name
     up: bool
-    streams: int
-    heard: float
+    streams: Count
+    heard: Seconds
 
 
 class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
@@ -305,22 +309,22 @@ class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
     node: Name
     backend: Name
     release: Name
-    roles: list[Name]
-    ends: int
-    started: float
+    roles: Annotated[list[Name], Meta(max_length=64)]
+    ends: Annotated[int, Meta(ge=0, le=1 << 36)]
+    started: Moment
     links: Annotated[list[LinkFigures], Meta(max_length=LINKS_TOLD)]
-    clients: int = 0
-    sessions: int = 0
-    change: int = 0
+    clients: Count = 0
+    sessions: Count = 0
+    change: Count = 0
     pool: Name = ""
     dynamic: bool = False
-    incarnation: int = 0
+    incarnation: Count = 0
     draining: bool = False
-    accounts: int = 0
-    epoch: int = 0
+    accounts: Count = 0
+    epoch: Count = 0
     copy: bool = False
-    behind: int = 0
-    primary: float = 0.0
+    behind: Count = 0
+    primary: Seconds = 0.0
 
 
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):

@@ -67,10 +67,13 @@ class _Exchange(msgspec.Struct, frozen=True):
 
 
 class Logins:
-    """Implements Directory."""
+    """Implements Directory. `passed_on`: who is asked passes all sessions on, wherever it says that their hosts are."""
 
-    def __init__(self, ask: Ask, clock: Clock, *, users: int = USERS, exchanges: int = EXCHANGES) -> None:
+    def __init__(
+        self, ask: Ask, clock: Clock, *, passed_on: bool = False, users: int = USERS, exchanges: int = EXCHANGES
+    ) -> None:
         self._ask = ask
+        self._passed_on = passed_on
         self._clock = clock
         self._most = users, exchanges
         self._hosts: OrderedDict[bytes, Host] = OrderedDict()  # by name of the login
@@ -143,7 +146,7 @@ class Logins:
         _keep(self._exchanges, step.exchange, _Exchange(node, name), self._most[1])
         if isinstance(step, Challenge):
             return step
-        if not step.host.address:  # who was asked passes the session on
+        if self._passed_on or not step.host.address:  # who was asked passes the session on
             return msgspec.structs.replace(step, host=Host(step.host.backend, node))
         if name:
             _keep(self._hosts, name, step.host, self._most[0])

@@ -173,7 +173,7 @@ class Links:
                 connection = await connect_soon(address.address, address.port, settings.local)
                 await loop.create_connection(lambda: link, sock=connection, ssl=self._context, server_hostname="")
                 await link.greeting()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # UnicodeError, ValueError: it is no name of a host
             link.abort()
             why = "no answer" if isinstance(error, TimeoutError) else str(error)
             raise RookeryError(Cause.UNAVAILABLE, f"{_text(address)}: {why}") from error

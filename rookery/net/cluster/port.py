@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rookery.base.errors import Cause, Refusal
 from rookery.base.log import logger
 from rookery.net.accepting import Accepting, bound
 from rookery.net.cluster.link import Link
@@ -16,17 +17,21 @@ from rookery.net.listener import Networks, contains
 from rookery.net.sockets import CLOSING_TIME, HANDSHAKE_TIME
 from rookery.net.wheel import Wheel
 
+CROWDED = Refusal(Cause.TOO_MANY, "this node has many links with that one already")
+
 log = logger("cluster")
 
 
 @dataclass(frozen=True, slots=True)
 class PortSettings:
     """`allow`: networks of nodes; () lets nobody in. `strangers`: connections that have not said HELLO, of all and of
-    one address; `links`: connections in all. `handshake`: seconds for TLS.
+    one address; `links`: connections in all; `each`: those of one node, with all its processes and those that only end
+    what was begun before a certificate was renewed. `handshake`: seconds for TLS.
     """
 
     allow: Networks
     links: int = 1024
+    each: int = 64
     strangers: int = 128
     strangers_each: int = 16
     handshake: float = HANDSHAKE_TIME
@@ -91,7 +96,7 @@ class ClusterPort:
             log.debug("connection-refused", listener="cluster", address=address, limit=refused)
             connection.close()
             return
-        link = Link(self._node, self._service, dialled=False, wheel=self._wheel, greeted=self._known, lost=self._lost)
+        link = Link(self._node, self._service, dialled=False, wheel=self._wheel, greeted=self._greeted, lost=self._lost)
         self._links.add(link)
         self._strangers[link] = address
         self._counts[address] += 1
@@ -131,6 +136,12 @@ class ClusterPort:
         link.abort()
         connection.close()
         self._lost(link)
+
+    def _greeted(self, link: Link) -> None:
+        self._known(link)
+        if sum(other.peer.name == link.peer.name for other in self) > self._settings.each:
+            log.warning("too-many-links", node=link.peer.name)
+            link.end(CROWDED)
 
     def _known(self, link: Link) -> None:
         address = self._strangers.pop(link, None)

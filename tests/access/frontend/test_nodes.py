@@ -14,6 +14,7 @@ from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.service.calls import Again, Begin, Granted, decode_answer, encode
 from rookery.distribution.service.calls import Client as Caller
 from rookery.net.cluster.link import Link
+from rookery.net.stream import Peer
 from rookery.wire.cluster.values import HOPS_MOST, Preface
 from tests.access.frontend.nodes import Cluster, Frontend, Hosting, peer
 from tests.access.imap.support import DOMAIN, PASSWORD, Client, make_world
@@ -295,3 +296,10 @@ async def test_a_stolen_outer_frontend_gets_no_further_through_an_inner_one(
         await _asked(link, begin)
     with pytest.raises(RookeryError, match="too-many"):
         await _asked(link, begin)
+
+
+@pytest.mark.parametrize("said", ["h", "h:", "h:65536", "h:٧", "h:" + "9" * 5000, "h:-1", ""])
+def test_what_another_node_says_to_be_an_address_may_be_none(said: str) -> None:
+    with pytest.raises(RookeryError):
+        peer(said)
+    assert peer("[::1]:7143") == Peer("::1", 7143)

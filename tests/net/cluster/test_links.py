@@ -132,6 +132,11 @@ async def test_what_never_says_hello_is_given_up(nodes: Nodes) -> None:
     assert error.what.endswith("no answer")
 
 
+@pytest.mark.parametrize("name", ["a..b", "x" * 70, "a\0b"])
+async def test_what_is_no_name_of_a_host_cannot_be_reached(nodes: Nodes, name: str) -> None:
+    assert (await refused(nodes.links(), Peer(name, 7143))).cause is Cause.UNAVAILABLE
+
+
 async def test_what_is_remembered_of_failures_is_bounded(nodes: Nodes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]  # nobody listens there afterwards, on any address of this machine

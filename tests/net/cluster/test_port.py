@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rookery.base.errors import Cause, Refusal
+from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.net.cluster.member import Role, permits
 from rookery.net.cluster.port import open_port
 from rookery.net.stream import Peer
@@ -129,6 +129,21 @@ async def test_strangers_of_all_addresses_and_links_in_all_have_a_limit(nodes: N
     one = nodes.port(links=1)
     assert (await nodes.links().to(one)).usable
     assert (await refused(nodes.links(), one)).cause is Cause.UNAVAILABLE
+
+
+async def test_links_of_one_node_leave_room_for_others(nodes: Nodes) -> None:
+    address = nodes.port(each=2)
+    first, second = [await nodes.links().to(address) for _ in range(2)]
+    with pytest.raises(RookeryError):  # it may have said HELLO before it is told
+        await (await nodes.links().to(address)).call(b"anything", 20)
+    assert first.usable
+    assert second.usable
+    other = context(nodes.authority, "f2", Role.FRONTEND, server=False)
+    stranger = await nodes.links(replace(FRONTEND, name="f2"), other).to(address)
+    await stranger.call(b"anything", 20)
+    first.abort()
+    await until(lambda: len(nodes.ports[0]) == 2)
+    await (await nodes.links().to(address)).call(b"anything", 20)
 
 
 async def test_a_handshake_that_does_not_come_is_ended(nodes: Nodes) -> None:
