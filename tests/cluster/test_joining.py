@@ -16,6 +16,8 @@ from rookery.distribution.cluster.files import ClusterFiles
 from rookery.distribution.cluster.joining import Renewal, come_back, join
 from rookery.distribution.cluster.registrar import Registrar
 from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.values import Standing
+from rookery.management.membership import heard, told
 from tests.cluster.world import FIRST, World
 
 
@@ -184,6 +186,29 @@ async def test_a_revoked_node_gets_no_other_certificate_and_nobody_admits_it(wor
     admission.take(await members.revoked())
     assert admission.admits(member)
     assert not admission.admits(b1.state.member)
+
+
+async def test_a_copy_that_is_behind_keeps_nobody_out_for_long(world: World) -> None:
+    """It still says that a node is revoked which has joined again since."""
+    await world.add("b1")
+    members, admission = Members(world.directory), Admission()
+    await members.revoke("b1")
+    behind = await members.revoked()
+    token = await world.registrar.invite("b1", [Role.FRONTEND], [FIRST], 1)
+    member = await join(token, ClusterFiles(world.folder / "new machine"), world.ask)
+
+    async def ask(tells: Standing) -> None:
+        """As a node asks: who has the same list does not repeat it."""
+        known = admission.revoked
+        admission.take(heard(told(tells, known.number), known).revoked)
+
+    newest = await members.standing()
+    await ask(newest)
+    await ask(Standing(behind, b""))
+    assert not admission.admits(member)
+    await ask(newest)
+    assert admission.admits(member)
+    assert admission.number == newest.revoked.number
 
 
 async def test_a_node_that_was_away_for_long_comes_back(world: World, clock: ManualClock) -> None:

@@ -30,7 +30,10 @@ class Admission:
         """Whether it may have ended a link."""
         known = self._revoked
         if revoked.number < known.number:
-            revoked = Revoked(known.number, known.names | revoked.names, known.serials | revoked.serials)
+            names, serials = known.names | revoked.names, known.serials | revoked.serials
+            # What is added may be over by now: whoever has the newest list is to tell it once more.
+            number = known.number - ((names, serials) != (known.names, known.serials))
+            revoked = Revoked(number, names, serials)
         self._revoked = revoked
         return not (revoked.names <= known.names and revoked.serials <= known.serials)
 
