@@ -48,7 +48,7 @@ async def test_a_directory_that_was_restored_revokes_too_and_takes_nothing_back(
     membership = Membership(Site(world.folder / "first"), Config(), world.clock)
     await membership.take(Revoked(50, frozenset({"f1"}), frozenset({b"1" * 16})))
     await membership.take(Revoked(7, frozenset({"f2"}), frozenset()))
-    assert membership.revoked == Revoked(50, frozenset({"f1", "f2"}), frozenset({b"1" * 16}))
+    assert membership.revoked == Revoked(49, frozenset({"f1", "f2"}), frozenset({b"1" * 16}))  # 50 is to be told again
     await membership.take(Revoked(51, frozenset({"f2"}), frozenset({b"1" * 16})))  # f1 was added again
     assert membership.revoked.names == {"f2"}
     await membership.close()
