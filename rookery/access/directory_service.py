@@ -39,6 +39,7 @@ from rookery.distribution.service.calls import (
     refused,
 )
 from rookery.distribution.service.questions import Questions
+from rookery.net.cluster.member import permits
 
 BURST = 2_000  # questions of one node at once
 REFILL = 0.0005  # seconds for one more: 2,000 a second
@@ -147,8 +148,10 @@ class DirectoryService:
     async def _begin(self, caller: Member, begin: Begin) -> Answer:
         self._allowance.may_guess(caller)
         client = begin.client
-        if not network_of(client.address):
-            raise RookeryError(Cause.INVALID, "a client has an IP address")  # by which its guesses are counted
+        if not permits(caller.roles, client.protocol):
+            raise RookeryError(Cause.DENIED, "this node brings nobody who speaks that")
+        if not network_of(client.address) or "%" in client.address:  # by which its guesses are counted; it is kept
+            raise RookeryError(Cause.INVALID, "a client has an IP address")
         sasl = SaslSession(
             self._authenticator, protocol=client.protocol, peer=client.address, session=client.session, tls=client.tls
         )

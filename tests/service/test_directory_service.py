@@ -200,8 +200,15 @@ async def test_what_is_refused(world: World, mechanism: str, initial: bytes | No
 async def test_without_tls_or_an_address_there_is_no_login(world: World) -> None:
     plain = b"\0alice\0wonderland"
     assert await refusal(world.seen_by(F1).begin(client(tls=False), "PLAIN", plain)) is Cause.DENIED
-    for address in ("", "localhost", "198.51.100.300"):
+    for address in ("", "localhost", "198.51.100.300", "198.51.100.7%\0", "fe80::1%<b>"):
         assert await refusal(world.seen_by(F1).begin(client(address), "PLAIN", plain)) is Cause.INVALID
+
+
+@pytest.mark.parametrize("protocol", ["", "\0", "lmtp", "smtp", "ask", "IMAP"])
+async def test_only_who_speaks_what_a_frontend_brings_logs_in(world: World, protocol: str) -> None:
+    """It is kept with the account, as that of its last login."""
+    said = Client(protocol, "198.51.100.7", "session", True)
+    assert await refusal(world.seen_by(F1).begin(said, "PLAIN", b"\0alice\0wonderland")) is Cause.DENIED
 
 
 async def test_a_host_that_dies_is_looked_for_until_another_is_found(world: World) -> None:
