@@ -30,7 +30,6 @@ from rookery.distribution.service.calls import (
     Directories,
     Expect,
     Expected,
-    Figures,
     Host,
     Moved,
     Renew,
@@ -40,6 +39,7 @@ from rookery.distribution.service.calls import (
     encode,
 )
 from rookery.distribution.service.claims import Claims
+from rookery.distribution.service.figures import Figures
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.signals import Hub

@@ -19,7 +19,8 @@ from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import AccountRecord
 from rookery.distribution.placement.rendezvous import ranked
 from rookery.distribution.placement.values import Elsewhere
-from rookery.distribution.service.calls import Expect, Expected, Figures, Host, Moved, Question, encode
+from rookery.distribution.service.calls import Expect, Expected, Host, Moved, Question, encode
+from rookery.distribution.service.figures import Figures
 from rookery.distribution.service.finding import Finder
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.herd import Herd

@@ -26,15 +26,8 @@ from rookery.distribution.cluster.messages import Issued, read_answer
 from rookery.distribution.cluster.renewing import LOOK, Renewing
 from rookery.distribution.directory.reads_members import fingerprint
 from rookery.distribution.directory.values import Revoked, Standing
-from rookery.distribution.service.calls import (
-    LinkFigures,
-    Renew,
-    Renewed,
-    RevokedNodes,
-    ToAuthority,
-    decode_answer,
-    encode,
-)
+from rookery.distribution.service.calls import Renew, Renewed, RevokedNodes, ToAuthority, decode_answer, encode
+from rookery.distribution.service.figures import LinkFigures
 from rookery.distribution.service.questions import Questions
 from rookery.management.desk import ask as ask_at_desk
 from rookery.management.metrics import Gauge

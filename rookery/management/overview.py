@@ -17,7 +17,8 @@ from rookery.distribution.auth.abuse import Budgets
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import Presence
-from rookery.distribution.service.calls import LINKS_TOLD, AskStatus, Figures, decode_answer, encode
+from rookery.distribution.service.calls import AskStatus, decode_answer, encode
+from rookery.distribution.service.figures import LINKS_TOLD, Figures
 from rookery.management.membership import Membership
 from rookery.management.operations.cluster_status import ClusterStatus, Peering, PoolLine, ProcessLine, Streams
 from rookery.management.parts import Running

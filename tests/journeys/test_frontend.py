@@ -21,7 +21,6 @@ from rookery.distribution.service.calls import (
     Client,
     Expect,
     Expected,
-    Figures,
     Granted,
     Recipient,
     Renew,
@@ -30,6 +29,7 @@ from rookery.distribution.service.calls import (
     decode_answer,
     encode,
 )
+from rookery.distribution.service.figures import Figures
 from rookery.net.cluster.link import Link
 from rookery.wire.cluster.values import Preface
 from tests.journeys.site import RunningSite, run

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from rookery.base.errors import RookeryError
-from rookery.distribution.service.calls import Figures, LinkFigures, decode_answer, encode
+from rookery.distribution.service.calls import decode_answer, encode
+from rookery.distribution.service.figures import Figures, LinkFigures
 from rookery.management.cli.cluster_view import show
 from rookery.management.operations.cluster_status import ClusterStatus, Peering, PoolLine, ProcessLine
 from rookery.management.overview import between, expected

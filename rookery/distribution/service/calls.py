@@ -10,19 +10,14 @@ import msgspec
 from msgspec import Meta
 
 from rookery.base.errors import Cause, Refusal, RookeryError
+from rookery.distribution.service.figures import Figures, Name
 
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Octets = Annotated[bytes, Meta(max_length=16_384)]  # of one step of a SASL exchange
-Name = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1_000)]  # an address is at most 320 characters
-
-Count = Annotated[int, Meta(ge=0)]
-Moment = Annotated[float, Meta(ge=0, le=1 << 36)]  # seconds UTC, which dates can express; no NaN
-Seconds = Annotated[float, Meta(ge=-1, le=1 << 36)]
 
 HANDLE_SIZE = 16  # octets
 DIRECTORIES = 64  # nodes that are told of
-LINKS_TOLD = 500  # nodes with which a process has links, in one answer
 
 ARGUMENT_LIMIT = 4 * 1024 * 1024  # octets of an act: a group of the most members, all with the longest addresses
 PAGE_LIMIT = 1024 * 1024  # octets at which a page of a directory ends; one object more may be in it
@@ -286,45 +281,6 @@ class Directories(msgspec.Struct, frozen=True, array_like=True, tag="directory-n
     """To an AskDirectories. addresses: of their cluster ports, as host:port."""
 
     addresses: Annotated[list[Text], Meta(max_length=DIRECTORIES)]
-
-
-class LinkFigures(msgspec.Struct, frozen=True, array_like=True):
-    """All links of a process with one node. `heard`: seconds since its last word. `up`: there is one now."""
-
-    node: Name
-    up: bool
-    streams: Count
-    heard: Seconds
-
-
-class Figures(msgspec.Struct, frozen=True, array_like=True, tag="figures"):
-    """To an AskStatus, of one process. `ends`: of its certificate, `started`: both seconds UTC. `clients`: connections
-    of users, `sessions`: those that other nodes brought. `change`: the last of the directory that it has seen.
-
-    A backend has `pool`, and may be `dynamic`; then `incarnation`, and `epoch`, the highest under which it holds an
-    account. `accounts`: open here. A copy of the directory is so many changes `behind`, as it knows; `primary`: seconds
-    since that answered last, -1.0: not since the start.
-    """
-
-    node: Name
-    backend: Name
-    release: Name
-    roles: Annotated[list[Name], Meta(max_length=64)]
-    ends: Annotated[int, Meta(ge=0, le=1 << 36)]
-    started: Moment
-    links: Annotated[list[LinkFigures], Meta(max_length=LINKS_TOLD)]
-    clients: Count = 0
-    sessions: Count = 0
-    change: Count = 0
-    pool: Name = ""
-    dynamic: bool = False
-    incarnation: Count = 0
-    draining: bool = False
-    accounts: Count = 0
-    epoch: Count = 0
-    copy: bool = False
-    behind: Count = 0
-    primary: Seconds = 0.0
 
 
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag="renewed"):
