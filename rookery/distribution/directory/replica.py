@@ -217,15 +217,16 @@ class Replica:
 
     async def _arrive(self, gathered: _Gathered) -> None:
         try:
-            await asyncio.to_thread(self._put, gathered)
+            state, number = await asyncio.to_thread(self._put, gathered)
         except KeyExists:
             log.error("replica-differs", number=self.number)
             self._lost = True
             return
-        self._arrived(stale_by(copying.changes_of(gathered.changes), self.number))
+        self._lost = state.missing
+        self._arrived(state, stale_by(copying.changes_of(gathered.changes), number))
 
-    def _put(self, gathered: _Gathered) -> None:
-        """A thread."""
+    def _put(self, gathered: _Gathered) -> tuple[CopyState, int]:
+        """A thread. Returns what the copy is now, and the number of its last change."""
         changes = gathered.changes
         state = msgspec.structs.replace(self.state, generation=gathered.generation)
         number = changes[-1][0] if changes else self.number
@@ -241,10 +242,11 @@ class Replica:
             if grown and not state.whole and copying.have_accounts(tx, grown):
                 state = msgspec.structs.replace(state, missing=True)
             standing.put(tx, standing.COPY, msgspec.msgpack.encode(state))
-        self.state, self.number = state, number
-        self._lost = state.missing
+        return state, number
 
-    def _arrived(self, stale: Stale) -> None:
+    def _arrived(self, state: CopyState, stale: Stale) -> None:
+        """What is stale is forgotten before anybody is told that the change is here."""
+        self.state, self.number = state, stale.last
         self._changed(stale)
         self._ready.set()
         waiting, self._waiting = self._waiting, []
@@ -266,11 +268,11 @@ class Replica:
         finally:
             await asyncio.to_thread(copy.close)
         try:
-            await asyncio.to_thread(self._take, path, state)
+            number = await asyncio.to_thread(self._take, path)
         finally:
             copying.remove(path)
-        log.info("copied", changes=self.number, generation=state.generation.number, whole=state.whole)
-        self._arrived(Stale(self.number, everything=True))
+        log.info("copied", changes=number, generation=state.generation.number, whole=state.whole)
+        self._arrived(state, Stale(number, everything=True))
 
     async def _fill(self, primary: Primary, copy: SqliteDatabase) -> CopyState:
         """Pages of different moments, and then what has changed since the first of them."""
@@ -300,11 +302,11 @@ class Replica:
             number, more = answer.changes[-1][0] if answer.changes else number, answer.more
         return state
 
-    def _take(self, path: Path, state: CopyState) -> None:
-        """A thread."""
+    def _take(self, path: Path) -> int:
+        """A thread. Returns the number of the last change."""
         self._database.absorb(path, objects.take_over("copy"))
         with self._database.read() as reader:
-            self.state, self.number = state, reads.last_change(reader)
+            return reads.last_change(reader)
 
     # --- acts ---
 
