@@ -59,8 +59,9 @@ def delivery_settings(config: Config) -> SmtpSettings:
 
 
 def queue_settings(config: Config) -> QueueSettings:
+    home = config.site.own_domain or config.site.domain
     return QueueSettings(
-        notices=NoticeSettings(config.site.hostname, f"postmaster@{config.site.domain}".rstrip("@")),
+        notices=NoticeSettings(config.site.hostname, f"postmaster@{home}".rstrip("@")),
         schedule=Schedule(lifetime=config.queue.lifetime, retry=config.queue.retry),
         hops=config.smtp.hops,
     )

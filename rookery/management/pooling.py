@@ -12,12 +12,13 @@ from rookery.base.config import Config
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.ids import AccountId, account_from_text
 from rookery.base.log import logger
+from rookery.distribution.directory.addresses import POSTMASTER
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.values import AccountRecord, AccountState, Change, Kind, PoolBackend, PoolKind, Verb
 from rookery.distribution.placement.pools import AcrossPools, Hosts
 from rookery.management.keeping import at_port, backend_host
 from rookery.management.membership import files
-from rookery.management.operations.accounts import purge_expired
+from rookery.management.operations.accounts import add_account, purge_expired
 from rookery.storage.schema import ACTIVE
 from rookery.storage.store import Store
 
@@ -86,11 +87,31 @@ async def register_pool(parts: "Parts") -> None:
         )
         parts.registered = True
         await report_free(parts)
+        await make_own_domain(parts)
     except RookeryError as error:
         known = parts.directory.copies.replica is not None and bool(parts.directory.here)
         if error.cause is not Cause.UNAVAILABLE or not known:
             raise
         log.refused("not-registered", error.refusal)
+
+
+async def make_own_domain(parts: "Parts") -> None:
+    """The domain of this pool alone that the settings ask for, with its postmaster."""
+    name, directory = parts.config.site.own_domain, parts.directory
+    if not name:
+        return
+    postmaster = f"{POSTMASTER}@{name}"
+    found, account = await directory.find(lambda view: (view.domain(name), view.account(postmaster)))
+    try:
+        if found is None:
+            found = await parts.pools.add_local(name)
+        if not found.local or found.pool != directory.here:
+            log.warning("own-domain-is-anothers", domain=name)
+        elif account is None:
+            await add_account(parts, postmaster, None, name="Postmaster")
+    except RookeryError as error:
+        if error.cause is not Cause.EXISTS:  # another backend of the pool was first, or it stands for others
+            raise
 
 
 def reached(config: Config, backend: str, port: int) -> str:

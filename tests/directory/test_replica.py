@@ -100,6 +100,8 @@ async def test_every_kind_of_act_arrives(directory: Directory, nodes: Nodes) -> 
         pools.register("main", PoolKind.STATIC, "s1", PoolBackend("b1", "h:143", "h:24")),
         pools.register("mine", PoolKind.STATIC, "s1", PoolBackend("b1", "h:143", "", "h:7143")),
     )
+    await then(pools.add_local("n.test", "mine"), pools.share("f.test"))
+    await then(pools.share("n.test"), pools.make_local("f.test", "mine"))
     await then(members(directory))
 
 

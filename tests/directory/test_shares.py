@@ -22,6 +22,7 @@ from rookery.distribution.directory.pools import PoolAdministration
 from rookery.distribution.directory.rules import note
 from rookery.distribution.directory.rules_accounts import AddAccounts, NewAccount, OneAccount, RenameAccount
 from rookery.distribution.directory.rules_domains import AddDomain
+from rookery.distribution.directory.rules_pools import LocalDomain
 from rookery.distribution.directory.values import Kind, Plain, PoolBackend, PoolKind, Presence, Verb
 from rookery.distribution.service.calls import Act, Acted, AskStanding, CopyOf, Follow, Followed, Question
 from rookery.storage.engine import Transaction
@@ -181,6 +182,7 @@ def claims(now: int) -> dict[str, tuple[str, object]]:
     new = NewAccount(ID, Address("x", "d.test"))
     return {
         "a domain that is not canonical": ("add-domain", AddDomain("E.test", now)),
+        "a local domain that is not canonical": ("local-domain", LocalDomain("E.test", "main", now)),
         "a domain of any length": ("add-domain", AddDomain("e" * 5000 + ".test", now)),
         "an address that is not canonical": ("rename-account", RenameAccount(ID, Address("X", "D.test"), now)),
         "an id of another length": (

@@ -11,6 +11,7 @@ from tests.journeys.site import RunningSite
 from tests.journeys.waiting import wait_until
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
+OWN = "second.example.test"  # the domain of the second node alone
 
 
 class Cluster:
@@ -21,14 +22,14 @@ class Cluster:
         self.first.init()
         self.first.rookery("cluster", "init")
         self.first.start()
-        self.second = RunningSite(folder / "second", hostname="second.example.test")  # only now: its ports are others
+        self.second = RunningSite(folder / "second", hostname=OWN)  # only now: its ports are others
         ports = self.first.ports
         address = ["--address", f"127.0.0.1:{ports['join']}"]
         roles = ["--role", "backend", "--role", "directory"]
         token = self.first.rookery("node", "add", "second", *roles, *address).stdout.strip()
         made = ["--hostname", self.second.hostname, "--port-offset", str(self.second.offset)]
         words = ["--domain", "example.test", "--pool", "south", "--directory", f"127.0.0.1:{ports['cluster']}"]
-        self.second.rookery("node", "join", token, *made, *words)
+        self.second.rookery("node", "join", token, *made, *words, "--own-domain", OWN)
         self.second.start()
 
     def kill(self) -> None:
@@ -61,8 +62,17 @@ def arrived(client: imaplib.IMAP4) -> int:
 
 def test_pools_without_a_database(cluster: Cluster) -> None:
     """An account is made at either node in either pool, mail finds it, and who has its mail here gets in while the
-    primary is away."""
+    primary is away. So does the postmaster of the second node's own domain, whose accounts are in no other pool."""
     first, second = cluster.first, cluster.second
+    postmaster = f"postmaster@{OWN}"
+    first.rookery("account", "password", postmaster, "--password-file", "-", text="a secret\n")
+    shown = {one["name"]: (one["local"], one["pool"]) for one in first.json("domain", "list")}
+    assert shown == {"example.test": (False, ""), OWN: (True, "south")}
+    said = first.rookery("account", "add", f"x@{OWN}", "--pool", "main", "--password-file", "-", text="x\n", code=1)
+    assert "local to a pool" in said.stderr
+    deliver(first, postmaster, "to the node")
+    own = login(second, postmaster, "a secret")
+    wait_until(lambda: arrived(own) == 1, "the node's postmaster has mail")
     second.add_account("alice", None, "--pool", "main")
     first.add_account("bob", None, "--pool", "south")
     found = first.json("cluster", "status")
@@ -83,6 +93,9 @@ def test_pools_without_a_database(cluster: Cluster) -> None:
     assert "does not answer" in said
     deliver(second, BOB, "the primary is away")
     wait_until(lambda: arrived(again) == 2, "bob has more mail")
+    deliver(second, f"abuse@{OWN}", "the primary is away")
+    own = login(second, postmaster, "a secret")
+    wait_until(lambda: arrived(own) == 2, "the node's postmaster has more mail")
 
 
 def test_a_copy_is_promoted_and_the_primary_comes_back(cluster: Cluster) -> None:

@@ -50,7 +50,7 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypa
     ("what", "options"),
     [
         ("account change a@b.test", "--name, --quota, --messages, --admin"),
-        ("domain change b.test", "--add-alias, --remove-alias, --pool or --no-pool"),
+        ("domain change b.test", "--add-alias, --remove-alias, --pool, --no-pool, --local or --shared"),
         ("group change a@b.test", "--add, --remove or --name"),
     ],
 )

@@ -239,6 +239,12 @@ def _name(value: object) -> str:
 
 NAME = Kind("name", "a name of letters, digits, dots and hyphens", _name, quote)
 HOST_NAME = Kind("host name", 'a host name such as "mail.example.org"', _host_name, quote)
+HOST_NAME_OR_NONE = Kind(
+    "host name",
+    'a host name such as "mail.example.org", or "" for none',
+    lambda value: _host_name(value) if value != "" else "",
+    quote,
+)
 LISTEN_ADDRESS = Kind("address", 'an IPv4 or IPv6 address such as "127.0.0.1" or "::"', _listen_address, quote)
 NETWORK = Kind(
     "network", 'an address or a network such as "192.0.2.0/24"', _network, lambda network: quote(str(network))

@@ -13,6 +13,7 @@ from rookery.base.config.kinds import (
     DURATION,
     FLAG,
     HOST_NAME,
+    HOST_NAME_OR_NONE,
     LISTEN_ADDRESS,
     NAME,
     NAME_SERVER,
@@ -87,6 +88,13 @@ class Site:
 
     domain: str = setting(
         HOST_NAME, "example.test", "The default domain: a login name without @ belongs to it.", restart=True
+    )
+    own_domain: str = setting(
+        HOST_NAME_OR_NONE,
+        "",
+        "A domain of this node's pool alone, such as the host name of the node: made when it starts, with an account"
+        ' postmaster, which is told of what fails; "" for none.',
+        restart=True,
     )
     hostname: str = setting(
         HOST_NAME, "localhost", "The name this node greets with, and puts into Received headers.", restart=True

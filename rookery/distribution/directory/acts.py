@@ -43,6 +43,7 @@ REGISTER_POOL = Rule("register-pool", each(pools.register_pool))
 PROMOTE_STORE = Rule("promote-store", each(pools.promote_store))
 REPORT_FREE = Rule("report-free", each(pools.report_free))
 ASSIGN_DOMAIN = Rule("assign-domain", each(pools.assign_domain))
+LOCAL_DOMAIN = Rule("local-domain", each(pools.local_domain))
 
 FOUND_CLUSTER = Rule("found-cluster", each(members.found_cluster))
 ADD_AUTHORITY = Rule("add-authority", each(members.add_authority))

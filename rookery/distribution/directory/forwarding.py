@@ -16,7 +16,7 @@ from rookery.distribution.directory import acts
 from rookery.distribution.directory.addresses import Address, canonical_domain, parse_address
 from rookery.distribution.directory.rules import Outcome
 from rookery.distribution.directory.rules_domains import AddDomain, NameDomain, RemoveDomain
-from rookery.distribution.directory.rules_pools import AssignDomain
+from rookery.distribution.directory.rules_pools import AssignDomain, LocalDomain
 from rookery.storage.group_commit import Rule
 
 SKEW = 300  # seconds by which the clocks of two nodes may differ
@@ -26,7 +26,13 @@ NUMBER_LIMIT = 1 << 62
 ID_SIZE = 16  # octets
 
 _IDS = frozenset({"account", "credential", "expansion"})
-_DOMAINS = {AddDomain: ("name",), NameDomain: ("name", "other"), RemoveDomain: ("name",), AssignDomain: ("domain",)}
+_DOMAINS = {
+    AddDomain: ("name",),
+    NameDomain: ("name", "other"),
+    RemoveDomain: ("name",),
+    AssignDomain: ("domain",),
+    LocalDomain: ("domain",),
+}
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -32,7 +32,7 @@ def _table(name: str, key: str, columns: str) -> Table:
 # The first table of each has one row for each object.
 TABLES: Mapping[Kind, tuple[Table, ...]] = {
     Kind.DOMAIN: (
-        _table("domain", "domain", "domain name created pool"),
+        _table("domain", "domain", "domain name created pool local"),
         _table("domain_name", "domain", "name domain"),
     ),
     Kind.POOL: (

@@ -16,7 +16,7 @@ from rookery.distribution.directory.addresses import POSTMASTER, Address, canoni
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.replica import Replica
 from rookery.distribution.directory.rules_accounts import add_builtin
-from rookery.distribution.directory.schema import ADDRESSES, GENERATIONS, MEMBERS, POOLS, TABLES
+from rookery.distribution.directory.schema import ADDRESSES, GENERATIONS, LOCAL_DOMAINS, MEMBERS, POOLS, TABLES
 from rookery.distribution.directory.secrets import Secrets
 from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.standing import (
@@ -42,6 +42,7 @@ MIGRATIONS = (
     Migration(3, GENERATIONS, oldest_release="0.1.0"),
     Migration(4, MEMBERS, oldest_release="0.1.0"),
     Migration(5, ADDRESSES, oldest_release="0.1.0"),
+    Migration(6, LOCAL_DOMAINS, oldest_release="0.1.0"),
 )
 WAITING_LIMIT = 8 * 1024 * 1024  # octets of acts that wait for the writer
 

@@ -96,6 +96,28 @@ class PoolAdministration:
         act = rp.AssignDomain(canonical_domain(domain), pool, self._directory.now())
         return await self._directory.act(acts.ASSIGN_DOMAIN, act)
 
+    async def add_local(self, domain: str, pool: str = "") -> Domain:
+        """Made with all its accounts in that pool alone; "": this node's."""
+        return await self._local(domain, pool or self._own(), new=True)
+
+    async def make_local(self, domain: str, pool: str) -> Domain:
+        """Raises RookeryError(IN_USE) naming an account that is elsewhere."""
+        return await self._local(domain, pool or self._own())
+
+    async def share(self, domain: str) -> Domain:
+        """Its accounts may be in any pool from now on."""
+        return await self._local(domain, "")
+
+    async def _local(self, domain: str, pool: str, *, new: bool = False) -> Domain:
+        act = rp.LocalDomain(canonical_domain(domain), pool, self._directory.now(), new)
+        return await self._directory.act(acts.LOCAL_DOMAIN, act)
+
+    def _own(self) -> str:
+        for pool in self._directory.pools():
+            if pool.id == self._directory.here:
+                return pool.name
+        raise RookeryError(Cause.CONFLICT, "this node has no pool that the directory knows; name one with --pool")
+
     # --- what a node says of its own ---
 
     def recognise(self, store: str) -> None:

@@ -35,6 +35,7 @@ _ACCOUNT = (
     " a.created, a.version, a.domain, p.pool FROM account a LEFT JOIN domain d ON d.domain = a.domain"
     " LEFT JOIN account_pool p ON p.account = a.account "
 )
+_OLDEST = "WHERE a.domain = ? AND a.state = 1 ORDER BY a.created, a.account LIMIT 1"
 _STATES = {state.value: state for state in AccountState}
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -83,7 +84,7 @@ def domain_number(reader: Reader, name: str) -> int | None:
 
 def domain(reader: Reader, name: str) -> Domain | None:
     row = reader.row(
-        "SELECT d.domain, d.name, d.created, d.pool FROM domain_name n JOIN domain d ON d.domain = n.domain"
+        "SELECT d.domain, d.name, d.created, d.pool, d.local FROM domain_name n JOIN domain d ON d.domain = n.domain"
         " WHERE n.name = ?",
         name,
     )
@@ -91,21 +92,21 @@ def domain(reader: Reader, name: str) -> Domain | None:
 
 
 def _domain(reader: Reader, row: Row) -> Domain:
-    number, name, created, pool = row
+    number, name, created, pool, local = row
     others = reader.rows("SELECT name FROM domain_name WHERE domain = ? AND name <> ? ORDER BY name", number, name)
-    return Domain(number, name, tuple(other for (other,) in others), created, pool)
+    return Domain(number, name, tuple(other for (other,) in others), created, pool, bool(local))
 
 
 def domains(reader: Reader, after: str, limit: int) -> list[Domain]:
     rows = reader.rows(
-        "SELECT domain, name, created, pool FROM domain WHERE name > ? ORDER BY name LIMIT ?", after, limit
+        "SELECT domain, name, created, pool, local FROM domain WHERE name > ? ORDER BY name LIMIT ?", after, limit
     )
     return [_domain(reader, row) for row in rows]
 
 
 def oldest_domain(reader: Reader) -> str:
-    """ "" when there is none."""
-    row = reader.row("SELECT name FROM domain ORDER BY domain LIMIT 1")
+    """One that is local to a pool only where all are; "" when there is none."""
+    row = reader.row("SELECT name FROM domain ORDER BY local, domain LIMIT 1")
     return "" if row is None else str(row[0])
 
 
@@ -183,19 +184,20 @@ def accounts_of_pools(reader: Reader) -> Counter[int]:
 def keepers(reader: Reader, number: int | None) -> list[AccountRecord]:
     """Who reads the mail of postmaster and abuse where no alias, group or account is set for it.
 
-    The rule, whole: the active administrators of the site, the oldest eight; else the oldest active account of the
-    domain; else the built-in account `postmaster`, which always exists.
+    The rule, whole: of a domain that is local to a pool its oldest active account, for all else may be away; else the
+    active administrators of the site, the oldest eight; else the oldest active account of the domain; else the built-in
+    account `postmaster`, which always exists.
     """
-    admins = reader.rows(
-        _ACCOUNT + "WHERE a.admin = 1 AND a.state = 1 ORDER BY a.created, a.account LIMIT ?", ADMINISTRATOR_LIMIT
-    )
-    if not admins and number is not None:
-        admins = reader.rows(
-            _ACCOUNT + "WHERE a.domain = ? AND a.state = 1 ORDER BY a.created, a.account LIMIT 1", number
+    oldest = [] if number is None else reader.rows(_ACCOUNT + _OLDEST, number)
+    own = reader.row("SELECT local FROM domain WHERE domain = ?", number or SITE_DOMAIN)
+    found = oldest if own is not None and own[0] else []
+    if not found:
+        found = reader.rows(
+            _ACCOUNT + "WHERE a.admin = 1 AND a.state = 1 ORDER BY a.created, a.account LIMIT ?", ADMINISTRATOR_LIMIT
         )
-    if not admins:
-        admins = reader.rows(_ACCOUNT + "WHERE a.domain = ? AND a.local = ?", SITE_DOMAIN, POSTMASTER)
-    return [_record(row) for row in admins]
+    if not found:
+        found = oldest or reader.rows(_ACCOUNT + "WHERE a.domain = ? AND a.local = ?", SITE_DOMAIN, POSTMASTER)
+    return [_record(row) for row in found]
 
 
 def last_login(reader: Reader, account: bytes) -> LastLogin | None:

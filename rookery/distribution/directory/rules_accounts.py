@@ -20,7 +20,7 @@ from rookery.distribution.directory.rules import (
     taken_text,
 )
 from rookery.distribution.directory.rules_credentials import CREDENTIAL_COLUMNS, NewCredential, credential_rows
-from rookery.distribution.directory.rules_pools import Places
+from rookery.distribution.directory.rules_pools import Places, need_home
 from rookery.distribution.directory.values import AccountRecord, AccountState, Kind, LastLogin, Verb
 from rookery.storage.engine import Transaction
 
@@ -208,6 +208,7 @@ def rename_account(tx: Transaction, act: RenameAccount) -> Outcome[AccountRecord
     if record.state is AccountState.REMOVED:
         raise refused(is_removed(record.address))
     number = need_free(tx, act.address, ours=act.account)
+    need_home(tx, number, record.pool)
     local = record.address.rpartition("@")[0]
     of_domain = "(SELECT name FROM domain_name WHERE domain = ?)"
     pointing = tx.rows(

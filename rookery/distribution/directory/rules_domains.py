@@ -60,12 +60,17 @@ def _shown(tx: Transaction, name: str) -> Domain:
 
 
 def add_domain(tx: Transaction, act: AddDomain) -> Outcome[Domain]:
-    _need_free_name(tx, act.name)
+    return Outcome(enter(tx, act.name, act.at), everything=True)
+
+
+def enter(tx: Transaction, name: str, at: int) -> Domain:
+    """A new domain."""
+    _need_free_name(tx, name)
     # The number of its change is the domain's number: it rises and is never used twice.
-    number = note(tx, act.at, (Kind.DOMAIN, None, Verb.CREATED))
-    tx.run("INSERT INTO domain (domain, name, created) VALUES (?, ?, ?)", number, act.name, act.at)
-    tx.run("INSERT INTO domain_name (name, domain) VALUES (?, ?)", act.name, number)
-    return Outcome(_shown(tx, act.name), everything=True)
+    number = note(tx, at, (Kind.DOMAIN, None, Verb.CREATED))
+    tx.run("INSERT INTO domain (domain, name, created) VALUES (?, ?, ?)", number, name, at)
+    tx.run("INSERT INTO domain_name (name, domain) VALUES (?, ?)", name, number)
+    return _shown(tx, name)
 
 
 def rename_domain(tx: Transaction, act: NameDomain) -> Outcome[Domain]:

@@ -12,7 +12,7 @@ from rookery.base.config.tree import Placing
 from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.distribution.directory import reads
 from rookery.distribution.directory.rules import Outcome, need_pool, no_pool, note, refused
-from rookery.distribution.directory.rules_domains import need_main_name
+from rookery.distribution.directory.rules_domains import enter, need_main_name
 from rookery.distribution.directory.values import Domain, Kind, Pool, PoolBackend, PoolKind, Verb
 from rookery.storage.engine import Transaction
 
@@ -84,6 +84,15 @@ class AssignDomain(msgspec.Struct, frozen=True):
     domain: str
     pool: str
     at: int
+
+
+class LocalDomain(msgspec.Struct, frozen=True):
+    """All accounts of the domain are in that pool, and stay; `pool` "": no longer. `new`: the domain is made."""
+
+    domain: str
+    pool: str
+    at: int
+    new: bool = False
 
 
 def _insert(tx: Transaction, number: int, name: str, kind: PoolKind, store: str, at: int, *reached: str) -> None:
@@ -258,10 +267,67 @@ def report_free(tx: Transaction, act: ReportFree) -> Outcome[None]:
 def assign_domain(tx: Transaction, act: AssignDomain) -> Outcome[Domain]:
     """New accounts of the domain are made in that pool; those that exist stay where they are."""
     found = need_main_name(tx, act.domain)
+    if found.local:
+        raise RookeryError(
+            Cause.CONFLICT,
+            f"all accounts of {act.domain} are in its pool; let them be elsewhere first: `rookery domain change"
+            f" {act.domain} --shared`",
+        )
     number = need_pool(tx, act.pool).id if act.pool else 0
     note(tx, act.at, (Kind.DOMAIN, str(found.id), Verb.CHANGED))
     tx.run("UPDATE domain SET pool = ? WHERE domain = ?", number, found.id)
     return Outcome(msgspec.structs.replace(found, pool=number), everything=True)
+
+
+def local_domain(tx: Transaction, act: LocalDomain) -> Outcome[Domain]:
+    """One that is shared again keeps the pool for its new accounts."""
+    pool = need_pool(tx, act.pool).id if act.pool else 0
+    if act.new and not pool:
+        raise RookeryError(Cause.INVALID, f"{act.domain}: a domain that is local is so to a pool")
+    if act.new:
+        found = enter(tx, act.domain, act.at)
+    else:
+        found = need_main_name(tx, act.domain)
+        if pool:
+            _need_none_elsewhere(tx, found, pool, act.pool)
+        note(tx, act.at, (Kind.DOMAIN, str(found.id), Verb.CHANGED))
+    made = msgspec.structs.replace(found, pool=pool or found.pool, local=bool(pool))
+    tx.run("UPDATE domain SET pool = ?, local = ? WHERE domain = ?", made.pool, int(made.local), found.id)
+    return Outcome(made, everything=True)
+
+
+def _need_none_elsewhere(tx: Transaction, domain: Domain, pool: int, name: str) -> None:
+    row = tx.row(
+        "SELECT a.local FROM account a LEFT JOIN account_pool p ON p.account = a.account"
+        " WHERE a.domain = ? AND COALESCE(p.pool, ?) <> ? ORDER BY a.local LIMIT 1",
+        domain.id,
+        _first(tx),
+        pool,
+    )
+    if row is not None:
+        raise RookeryError(
+            Cause.IN_USE,
+            f"{row[0]}@{domain.name} is not in pool {name}; a domain is local to a pool that has all its accounts",
+        )
+
+
+def _first(tx: Transaction) -> int:
+    row = tx.row("SELECT MIN(pool) FROM pool")
+    return row[0] or 0 if row is not None else 0
+
+
+def need_home(tx: Transaction, domain: int, pool: int) -> None:
+    """Raises RookeryError(CONFLICT) when an account of that pool may not be in the domain."""
+    row = tx.row("SELECT name, pool FROM domain WHERE domain = ? AND local = 1", domain)
+    if row is not None and row[1] != (pool or _first(tx)):
+        raise refused(_not_there(row[0]))
+
+
+def _not_there(domain: str) -> Refusal:
+    return Refusal(
+        Cause.CONFLICT,
+        f"{domain} is local to a pool, and has no accounts elsewhere; see `rookery domain show {domain}`",
+    )
 
 
 # --- where a new account goes -----------------------------------------------------------------------------------------
@@ -280,24 +346,29 @@ class Places:
         self._first = self._pools[0].id if self._pools else 0
         self._by_name = {pool.name: pool.id for pool in self._pools}
         self._open = [pool for pool in self._pools if pool.open]
-        self._domains: dict[int, int] = {}
+        self._domains: dict[int, tuple[int, str]] = {}
         self._counts: Counter[int] | None = None
 
     def of(self, domain: int, name: str) -> int | Refusal:
         """By its name, else the one of the domain, else by the policy; 0 is the first pool, and needs no row."""
-        if name:
-            found: int | Refusal = self._by_name.get(name) or no_pool(name)
-        elif not self._pools:
+        if not name and not self._pools:
             return 0
+        found: int | Refusal
+        pool, local = self._of_domain(domain)
+        if name:
+            found = self._by_name.get(name) or no_pool(name)
+            if local and isinstance(found, int) and found != pool:
+                return _not_there(local)
         else:
-            found = self._of_domain(domain) or self._by_policy()
+            found = pool or self._by_policy()
         return 0 if found == self._first else found
 
-    def _of_domain(self, domain: int) -> int:
+    def _of_domain(self, domain: int) -> tuple[int, str]:
+        """Its pool, and its name if it is local to that."""
         found = self._domains.get(domain)
         if found is None:
-            row = self._tx.row("SELECT pool FROM domain WHERE domain = ?", domain)
-            found = self._domains[domain] = row[0] if row is not None else 0
+            row = self._tx.row("SELECT pool, local, name FROM domain WHERE domain = ?", domain)
+            found = self._domains[domain] = (0, "") if row is None else (row[0], row[2] if row[1] else "")
         return found
 
     def _by_policy(self) -> int | Refusal:

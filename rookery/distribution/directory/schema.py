@@ -164,3 +164,6 @@ ADDRESSES = (
         PRIMARY KEY (name, backend)
     ) STRICT, WITHOUT ROWID""",
 )
+
+# Whether all accounts of the domain are in its pool. A former release adds accounts of it elsewhere if told so.
+LOCAL_DOMAINS = ("ALTER TABLE domain ADD COLUMN local INTEGER NOT NULL DEFAULT 0",)

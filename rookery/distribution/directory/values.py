@@ -41,13 +41,14 @@ class AccountState(Enum):
 
 class Domain(msgspec.Struct, frozen=True):
     """`aliases`: other names under which every address of the domain exists too. `pool`: where its new accounts are
-    made, 0 for no pool of its own."""
+    made, 0 for no pool of its own. `local`: none of its accounts is or comes to be anywhere else."""
 
     id: int
     name: str
     aliases: tuple[str, ...]
     created: int
     pool: int = 0
+    local: bool = False
 
 
 class AccountRecord(msgspec.Struct, frozen=True):

@@ -36,14 +36,23 @@ def _write_domain(view: DomainView, json: bool) -> None:
     else:
         other = ", ".join(view.aliases) or "none"
         facts = [("name", view.name), ("other names", other), ("accounts", str(view.accounts))]
-        facts.append(("new accounts", f"in pool {view.pool}" if view.pool else "as directory.placement says"))
+        where = f"in pool {view.pool}" if view.pool else "as directory.placement says"
+        facts.append(("all accounts" if view.local else "new accounts", where))
         pairs([*facts, ("created", moment(view.created))])
 
 
 @domain.command("add")
-def domain_add(context: typer.Context, name: Name, json: Json = False) -> None:
+def domain_add(
+    context: typer.Context,
+    name: Name,
+    local: Annotated[bool, typer.Option("--local", help="All its accounts are in one pool, and stay there.")] = False,
+    pool: Annotated[
+        str, typer.Option("--pool", metavar="NAME", help="For its accounts; local: else this node's.")
+    ] = "",
+    json: Json = False,
+) -> None:
     """Keep mail for another domain."""
-    _write_domain(_client(context).call(domains.add_domain, name), json)
+    _write_domain(_client(context).call(domains.add_domain, name, pool, local), json)
 
 
 @domain.command("list")
@@ -53,8 +62,8 @@ def domain_list(context: typer.Context, json: Json = False) -> None:
     if json:
         write_json(rows)
     else:
-        cells = [(row.name, str(row.accounts), ", ".join(row.aliases)) for row in rows]
-        table(("domain", "accounts", "other names"), cells, "No domains.")
+        cells = [(row.name, str(row.accounts), row.pool if row.local else "", ", ".join(row.aliases)) for row in rows]
+        table(("domain", "accounts", "local to pool", "other names"), cells, "No domains.")
 
 
 @domain.command("show")
@@ -71,13 +80,19 @@ def domain_change(
     remove_alias: Annotated[list[str] | None, typer.Option("--remove-alias", help="Not that name any more.")] = None,
     pool: Annotated[str | None, typer.Option("--pool", metavar="NAME", help="Make new accounts there.")] = None,
     no_pool: Annotated[bool, typer.Option("--no-pool", help="Make them where directory.placement says.")] = False,
+    local: Annotated[
+        bool | None, typer.Option("--local/--shared", help="All its accounts are in its pool and stay, or not so.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Give a domain other names, under which every address of it exists too, or a pool for its new accounts."""
     if no_pool:
         pool = ""
-    need_any("--add-alias, --remove-alias, --pool or --no-pool", add_alias, remove_alias, pool)
-    call = _client(context).call(domains.change_domain, name, add_alias=add_alias, remove_alias=remove_alias, pool=pool)
+    words = "--add-alias, --remove-alias, --pool, --no-pool, --local or --shared"
+    need_any(words, add_alias, remove_alias, pool, local)
+    call = _client(context).call(
+        domains.change_domain, name, add_alias=add_alias, remove_alias=remove_alias, pool=pool, local=local
+    )
     _write_domain(call, json)
 
 

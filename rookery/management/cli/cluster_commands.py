@@ -153,6 +153,9 @@ def join(
     inner: Annotated[bool, typer.Option("--inner", help="A frontend that others may name as theirs.")] = False,
     hostname: Annotated[str, typer.Option("--hostname", help="The name with which the new node greets.")] = "localhost",
     domain: Annotated[str, typer.Option("--domain", help="The default domain, as of the other nodes.")] = "",
+    own_domain: Annotated[
+        str, typer.Option("--own-domain", metavar="NAME", help="With mail: a domain of the new node's pool alone.")
+    ] = "",
     port_offset: Annotated[int, typer.Option("--port-offset", min=0, max=55_000, help="Added to all ports.")] = 0,
     listen: Annotated[
         list[str] | None,
@@ -194,6 +197,7 @@ def join(
         backends=backend or [],
         shared=directory_database,
         copy=directory_copy,
+        own_domain=own_domain,
         listen=listen or [],
     )
     member = join_cluster(given.site_folder(), token, plan)

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 class DomainView(msgspec.Struct, frozen=True):
     """`aliases`: other names under which every address of the domain exists. `created`: seconds UTC. `pool`: where its
-    new accounts are made, "" where the policy says."""
+    new accounts are made, "" where the policy says. `local`: none of its accounts is elsewhere."""
 
     name: str
     aliases: list[str]
     accounts: int
     created: int
     pool: str
+    local: bool = False
 
 
 def _view(directory: "Directory", domain: "Domain") -> DomainView:
@@ -31,13 +32,21 @@ def _view(directory: "Directory", domain: "Domain") -> DomainView:
         directory.count_accounts(domain.name),
         domain.created,
         pools.get(domain.pool, ""),
+        domain.local,
     )
 
 
 @operation("domain.add")
-async def add_domain(parts: "Parts", name: str) -> DomainView:
-    """Raises INVALID, EXISTS."""
-    made = await parts.administration.add_domain(name)
+async def add_domain(parts: "Parts", name: str, pool: str = "", local: bool = False) -> DomainView:
+    """`local`: all its accounts are in `pool`, "" for this node's own. Raises INVALID, EXISTS, NOT_FOUND (the pool)."""
+    if local:
+        made = await parts.pools.add_local(name, pool)
+    else:
+        if pool:
+            parts.pools.need(pool)
+        made = await parts.administration.add_domain(name)
+        if pool:
+            made = await parts.pools.assign_domain(name, pool)
     return await parts.directory.find(lambda directory: _view(directory, made))
 
 
@@ -66,13 +75,19 @@ async def change_domain(
     add_alias: list[str] | None = None,
     remove_alias: list[str] | None = None,
     pool: str | None = None,
+    local: bool | None = None,
 ) -> DomainView:
-    """Add and take away other names. `pool`: where accounts are made from now on, "" as the policy says."""
+    """Add and take away other names. `pool`: where accounts are made from now on, "" as the policy says. `local`: all
+    its accounts are there, or no longer; IN_USE while one is elsewhere."""
     for alias in add_alias or ():
         await parts.administration.add_domain_alias(name, alias)
     for alias in remove_alias or ():
         await parts.administration.remove_domain_alias(name, alias)
-    if pool is not None:
+    if local:
+        await parts.pools.make_local(name, pool or (await show_domain(parts, name)).pool)
+    elif local is not None:
+        await parts.pools.share(name)
+    if pool is not None and not local:
         await parts.pools.assign_domain(name, pool)
     return await show_domain(parts, name)
 

@@ -35,7 +35,8 @@ FOR_GOOD = frozenset({Cause.DENIED, Cause.INVALID, Cause.EXISTS})  # trying agai
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A new folder, as the options of the command say. `database`: of a dynamic pool; `shared`: of the directory;
-    `copy`: it keeps a copy of that. `listen`: addresses, none: all; `settings`: more of them, typed, by key."""
+    `copy`: it keeps a copy of that. `listen`: addresses, none: all; `own_domain`: of its pool alone;
+    `settings`: more of them, typed, by key."""
 
     hostname: str = "localhost"
     domain: str = ""
@@ -48,6 +49,7 @@ class Plan:
     backends: Sequence[str] = ()
     shared: str = ""
     copy: bool = False
+    own_domain: str = ""
     listen: Sequence[str] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
 
@@ -152,6 +154,10 @@ def _settings(plan: Plan) -> dict[str, object]:
             raise RookeryError(Cause.INVALID, "--pool: a static pool needs a name that no other has")
         pool = plan.pool or asyncio.run(_pool_of(plan.shared or plan.database))
         settings["store.pool"] = NAME.read(pool)
+        if plan.own_domain:
+            settings["site.own_domain"] = parse_host_name(plan.own_domain)
+    elif plan.own_domain:
+        raise RookeryError(Cause.INVALID, "--own-domain: its accounts are on this node, and it is made to keep no mail")
     return {**settings, **plan.settings}
 
 
