@@ -59,7 +59,7 @@ async def test_an_mta_in_front_gives_no_ids(world: World) -> None:
     assert await client.say(f"MAIL FROM:<>\nRCPT TO:<alice@{DOMAIN}> XDELIVERY={ID}\n", 2) == [250, 555]
 
 
-@pytest.mark.parametrize("what", sorted(set(PERMISSIONS) - {"lmtp", "smtp", "recipient", "locate"}))
+@pytest.mark.parametrize("what", sorted(set(PERMISSIONS) - {"lmtp", "smtp", "recipient"}))
 def test_a_mail_exchanger_may_do_nothing_for_users(what: str) -> None:
     assert not permits({Role.MX_IN}, what)
 

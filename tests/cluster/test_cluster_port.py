@@ -94,7 +94,7 @@ async def renew(world: World, name: str, link: Link) -> Member:
 async def test_a_certificate_is_renewed_over_the_link_also_when_the_key_changes(world: World, meeting: Meeting) -> None:
     contexts = await world.add("b1", Role.BACKEND)
     links = meeting.links("b1", contexts)
-    link = await links.to(meeting.address, "first")
+    link = await links.to(meeting.address)
     assert link.peer.roles == {Role.AUTHORITY, Role.DIRECTORY}
     await world.registrar.roll()
     first, again = await renew(world, "b1", link), await renew(world, "b1", link)
@@ -103,7 +103,7 @@ async def test_a_certificate_is_renewed_over_the_link_also_when_the_key_changes(
     contexts.reload()
     links.use(contexts.client)
     newer = meeting.links("b1", contexts)  # it dials anew
-    await (await newer.to(meeting.address, "first")).call(Renewal(world.node("b1"), contexts.state).request, 20)
+    await (await newer.to(meeting.address)).call(Renewal(world.node("b1"), contexts.state).request, 20)
     assert meeting.seen[-1] == again
     await until(lambda: link.closed)  # nothing was under way on it
 
@@ -140,10 +140,3 @@ async def test_a_node_that_is_added_again_comes_back_and_its_former_links_do_not
     assert newer.usable
     with pytest.raises(RookeryError):
         await meeting.links("f1", former).to(meeting.address)
-
-
-async def test_whom_the_dialler_meant_answers_or_nobody(world: World, meeting: Meeting) -> None:
-    contexts = await world.add("f1")
-    with pytest.raises(RookeryError, match="is first, not directory1") as caught:
-        await meeting.links("f1", contexts).to(meeting.address, "directory1")
-    assert caught.value.cause is Cause.DENIED

@@ -69,11 +69,11 @@ class Links:
         self._rests: dict[Peer, _Rest] = {}
         self._leaving = False
 
-    async def to(self, address: Peer, name: str = "") -> Link:
-        """A link to the cluster port at that address, of the node `name` unless that is "".
+    async def to(self, address: Peer) -> Link:
+        """A link to the cluster port at that address; which node is there, and with what roles, its `peer` says.
 
         Raises RookeryError: UNAVAILABLE or what the node there said, TOO_MANY when all links that there may be are in
-        use, DENIED when another node answered.
+        use.
         """
         link = self._links.get(address)
         if link is None or not link.usable:
@@ -83,8 +83,6 @@ class Links:
             link = await self._outcome(dialling)
         if address in self._links:
             self._links.move_to_end(address)
-        if name and link.peer.name != name:
-            raise RookeryError(Cause.DENIED, f"{_text(address)} is {link.peer.name}, not {name}")
         return link
 
     def use(self, context: ssl.SSLContext) -> None:
@@ -95,10 +93,6 @@ class Links:
         self._context = context
         for link in list(self._all):
             link.goodbye(RENEWED)
-
-    def named(self, name: str) -> Link | None:
-        """A link to that node, if there is one."""
-        return next((link for link in self._links.values() if link.usable and link.peer.name == name), None)
 
     def __len__(self) -> int:
         return len(self._all)

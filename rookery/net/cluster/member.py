@@ -27,7 +27,6 @@ PERMISSIONS: Permissions = MappingProxyType(
         "ask": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # what is too long for a call
         # calls
         "authenticate": frozenset({Role.FRONTEND, Role.BACKEND}),
-        "locate": frozenset({Role.FRONTEND, Role.BACKEND, Role.MX_IN}),
         "recipient": frozenset({Role.BACKEND, Role.MX_IN}),
         "follow": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # a copy of the directory
         "act": frozenset({Role.BACKEND, Role.DIRECTORY, Role.AUTHORITY, Role.ADMIN}),  # what the primary is to do

@@ -44,10 +44,10 @@ class Cables(Links):
 
     cut: set[int]
 
-    async def to(self, address: Peer, name: str = "") -> Link:
+    async def to(self, address: Peer) -> Link:
         if address.port in self.cut:
             raise RookeryError(Cause.UNAVAILABLE, "cut")
-        return await super().to(address, name)
+        return await super().to(address)
 
 
 class Machine:
@@ -77,7 +77,7 @@ class Machine:
     def cut_off(self, other: "Machine") -> None:
         """From now on this one does not reach that one."""
         self.links.cut.add(other.port.ports[0])
-        link = self.links.named(other.name)
+        link = next((link for link in self.links if link.peer.name == other.name), None)
         if link is not None:
             link.abort()
 

@@ -52,7 +52,7 @@ class Client:
 
     async def replies(self, count: int) -> list[str]:
         """The last lines of the next `count` replies; fewer when the connection ends."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(found := re.findall(r"^\d{3} .*$", self.text[self._read :], re.MULTILINE)) < count:
                 data = await self.stream.read()
                 if not data:
@@ -80,7 +80,7 @@ class Client:
 
     async def ended(self) -> str:
         """Everything that was answered, when the session is over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self.task
             while data := await self.stream.read():
                 self.text += data.decode().replace("\r\n", "\n")
@@ -208,7 +208,7 @@ class World:
         for client in self._clients:
             client.stream.close()
         if self._clients:
-            await asyncio.wait([client.task for client in self._clients], timeout=10)
+            await asyncio.wait([client.task for client in self._clients], timeout=30)
 
 
 async def _no_sleep(seconds: float) -> None:

@@ -165,10 +165,10 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def refused(links: Links, address: Peer, name: str = "") -> RookeryError:
+async def refused(links: Links, address: Peer) -> RookeryError:
     """Why there is no link."""
     try:
-        await links.to(address, name)
+        await links.to(address)
     except RookeryError as error:
         return error
     raise AssertionError("there is a link")

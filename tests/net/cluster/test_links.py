@@ -23,9 +23,8 @@ async def test_one_link_for_an_address_however_many_ask(nodes: Nodes) -> None:
     address, links = nodes.port(), nodes.links()
     found = await asyncio.gather(*(links.to(address) for _ in range(50)))
     assert len(set(found)) == 1
-    assert await links.to(address, "b1") is found[0]
-    assert links.named("b1") is found[0]
-    assert links.named("b2") is None
+    assert await links.to(address) is found[0]
+    assert found[0].peer.name == "b1"
     assert len(links) == 1
     await until(lambda: len(nodes.ports[0]) == 1)
 
@@ -39,13 +38,6 @@ async def test_who_asked_first_may_leave(nodes: Nodes) -> None:
     assert (await second).usable
     with pytest.raises(asyncio.CancelledError):
         await first
-
-
-async def test_another_node_than_the_expected_one_is_not_spoken_to(nodes: Nodes) -> None:
-    address, links = nodes.port(), nodes.links()
-    error = await refused(links, address, "b2")
-    assert error.cause is Cause.DENIED
-    assert error.what == f"127.0.0.1 port {address.port} is b1, not b2"
 
 
 async def test_after_a_failure_there_is_a_pause_and_then_another_attempt(nodes: Nodes) -> None:

@@ -208,10 +208,10 @@ async def test_closing_ends_handshakes_too(nodes: Nodes) -> None:
 @pytest.mark.parametrize(
     ("role", "may", "may_not"),
     [
-        (Role.FRONTEND, ["imap", "submission", "authenticate", "locate"], ["lmtp", "smtp", "expect", "recipient"]),
-        (Role.BACKEND, ["imap", "submission", "lmtp", "smtp", "locate", "recipient", "expect"], []),
+        (Role.FRONTEND, ["imap", "submission", "authenticate"], ["lmtp", "smtp", "expect", "recipient"]),
+        (Role.BACKEND, ["imap", "submission", "lmtp", "smtp", "recipient", "expect"], []),
         (Role.DIRECTORY, ["imap", "submission", "expect"], ["lmtp", "smtp", "authenticate"]),
-        (Role.MX_IN, ["lmtp", "locate", "recipient"], ["imap", "authenticate", "expect"]),
+        (Role.MX_IN, ["lmtp", "recipient"], ["imap", "authenticate", "expect"]),
         (Role.MX_OUT, [], ["imap", "lmtp", "smtp", "authenticate"]),
     ],
 )
