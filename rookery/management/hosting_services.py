@@ -59,7 +59,7 @@ class HostingServices:
         parts.ways.links = membership.links
         questions = self._directory.questions
         questions.take(Expect, self.handoff.expect, "expect")
-        self._herd = Herd(parts.authenticator.remembered, self._next, self._ask, parts.clock)
+        self._herd = Herd(parts.authenticator.remembered, self._others, self._ask, parts.clock)
         if parts.config.store.database:
             parts.authenticator.herd = self._herd
             self._herd.take(questions)
@@ -161,16 +161,15 @@ class HostingServices:
             for name, address in self._parts.placement.takers()
         ]
 
-    async def _next(self, account: AccountId) -> Host | None:
-        """The other backend of this pool that has most claim to the account."""
+    async def _others(self, account: AccountId) -> list[Host]:
+        """The other backends of this pool, the one with most claim to the account first."""
 
         def told(directory: Directory) -> list[Host]:
             pools = (pool for pool in directory.pools() if pool.id == directory.here)
             return [host for pool in pools for host in self._directory.told(pool)]
 
         living = self._living(await self._parts.directory.find(told))
-        order = ranked(account, living, lambda host: host.backend)
-        return next((host for host in order if host != self._here), None)
+        return [host for host in ranked(account, living, lambda host: host.backend) if host != self._here]
 
     async def _ask(self, host: Host, question: Question) -> bytes:
         try:

@@ -98,14 +98,14 @@ def pool(tmp_path: Path, postgres: str) -> Iterator[Pool]:
         administrator.execute("DROP DATABASE login_herd WITH (FORCE)")
 
 
-def _more_files() -> None:
+def more_files() -> None:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @pytest.mark.parametrize("sessions", [300, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_everybody_is_back_after_a_death(pool: Pool, tmp_path: Path, sessions: int) -> None:
-    _more_files()
+    more_files()
     accounts = [f"herd{number}@example.test" for number in range(sessions)]
     table, hashed = tmp_path / "accounts.csv", schemes.make(PASSWORD.encode())
     table.write_text("".join(f'{address},"{hashed}"\n' for address in accounts))

@@ -91,6 +91,7 @@ class Authenticator:
         self._abuse = Abuse(clock, self.settings.abuse)
         self.herd: Herd | None = None
         self.remembered = Remembered(clock, random=random, lifetime=self.settings.remember)
+        self._looking: dict[str, asyncio.Future[tuple[str, AccountRecord | None]]] = {}
         self._running: dict[bytes, asyncio.Task[Credential | None]] = {}
         self._improving: set[bytes] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,7 +105,19 @@ class Authenticator:
     async def _find(self, login: str) -> tuple[str, AccountRecord | None]:
         """The canonical name (also of an account that does not exist), and the account if anybody can log in to it."""
         name = login[:LOGIN_LIMIT].strip()
-        return await self._directory.find(partial(_named, name=name))
+        looking = self._looking.get(name)
+        if looking is not None:
+            await asyncio.wait({looking})  # a phone and its mail programs come together: then it is in memory
+        look = partial(_named, name=name)
+        found = self._directory.ask(look)
+        if isinstance(found, tuple):
+            return found
+        task = self._looking[name] = asyncio.ensure_future(found)
+        try:
+            return await task
+        finally:
+            if self._looking.get(name) is task:
+                del self._looking[name]
 
     async def _now(self, record: AccountRecord | None) -> AccountRecord | None:
         """The same account as it is now: a check takes its time."""

@@ -2,13 +2,13 @@
 none of them pays argon2 for it.
 
 What is told is a digest under a key of who is to remember it, made anew whenever that process starts. Keys and
-digests are in memory only, and go to backends only. The other is the account's next in rendezvous order, so that
-whoever lacks a check knows whom to ask for it.
+digests are in memory only, and go to backends only. The other is the account's first in rendezvous order, or its
+second, so that whoever lacks a check knows whom to ask for it, also before the dead one is known to be dead.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from rookery.base.clock import Clock
 from rookery.base.errors import Cause, RookeryError
@@ -38,13 +38,17 @@ Ask = Callable[[Host, Question], Awaitable[bytes]]
 
 
 class Herd:
-    """`next`: the other backend that has most claim to the account; None when there is none. Raises RookeryError."""
+    """`others`: the other backends that may host an account, the one with most claim first. Raises RookeryError."""
 
     def __init__(
-        self, remembered: Remembered, next: Callable[[AccountId], Awaitable[Host | None]], ask: Ask, clock: Clock
+        self,
+        remembered: Remembered,
+        others: Callable[[AccountId], Awaitable[Sequence[Host]]],
+        ask: Ask,
+        clock: Clock,
     ) -> None:
         self._remembered = remembered
-        self._next = next
+        self._others = others
         self._ask = ask
         self._keys: dict[str, bytes] = {}  # by address
         self._away: Away[str] = Away(clock)
@@ -53,14 +57,24 @@ class Herd:
     # --- what this backend says ---
 
     async def knows(self, account: AccountId, version: int, password: bytes) -> bool:
-        """Whether the next one has seen this password be right, for this version of the account."""
+        """Whether another one has seen this password be right, for this version of the account: the one with most claim
+        to the account, which is told of it by all others; or the second, if that was the first itself.
+        """
         try:
-            host = await self._next(account)
-            if host is None or self._away.away(host.address):
-                return False
+            order = await self._others(account)
+        except RookeryError:
+            return False
+        for host in order[:2]:
+            if await self._known_to(host, account, version, password):
+                return True
+        return False
+
+    async def _known_to(self, host: Host, account: AccountId, version: int, password: bytes) -> bool:
+        if self._away.away(host.address):
+            return False
+        try:
             answer = await self._asked(
-                host,
-                lambda key: KnowChecked(account, version, digest_of(key, account, password), _id(key)),
+                host, lambda key: KnowChecked(account, version, digest_of(key, account, password), _id(key))
             )
             return decode_answer(answer, Verified).known
         except RookeryError:
@@ -76,10 +90,12 @@ class Herd:
 
     async def _tell(self, account: AccountId, version: int, password: bytes) -> None:
         try:
-            host = await self._next(account)
-            if host is None or self._away.away(host.address):
-                return
-            await self._asked(host, lambda key: Checked(account, version, digest_of(key, account, password), _id(key)))
+            order = await self._others(account)
+            host = next((host for host in order if not self._away.away(host.address)), None)
+            if host is not None:
+                await self._asked(
+                    host, lambda key: Checked(account, version, digest_of(key, account, password), _id(key))
+                )
         except RookeryError:
             return
 
