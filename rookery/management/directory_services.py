@@ -51,7 +51,7 @@ from rookery.management.metrics import Gauge
 from rookery.management.operations.cluster_status import ClusterStatus
 from rookery.management.overview import Overview, Self
 from rookery.management.parts import Parts
-from rookery.management.pooling import reached
+from rookery.management.pooling import cluster_port
 from rookery.management.telling import tell_changes
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.node import Service
@@ -101,7 +101,7 @@ class DirectoryServices:
         config = parts.config
         registrar = Registrar(parts.directory, files(parts.site))
         self._duty = AuthorityDuty(registrar, membership, config, parts.clock) if authority else None
-        self.here = Host(parts.backend, reached(config, parts.backend, config.listen.cluster))
+        self.here = Host(parts.backend, cluster_port(config, parts.backend))
         assert parts.running is not None
         self._overview = Overview(
             Self(membership, parts.running, parts.clock, self._figures), membership, parts.directory

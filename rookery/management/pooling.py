@@ -74,7 +74,7 @@ async def register_pool(parts: "Parts") -> None:
         parts.backend,
         reached(config, parts.backend, listen.imap),
         reached(config, parts.backend, listen.lmtp),
-        reached(config, parts.backend, listen.cluster) if member else "",
+        cluster_port(config, parts.backend) if member else "",
     )
     try:
         await parts.pools.register(
@@ -122,6 +122,12 @@ def reached(config: Config, backend: str, port: int) -> str:
     if host in ("0.0.0.0", "::"):
         host = config.site.hostname
     return at_port(host, port + config.listen.port_offset)
+
+
+def cluster_port(config: Config, backend: str) -> str:
+    """host:port where other nodes are to dial this process; "" when the port is not open."""
+    here = reached(config, backend, config.listen.cluster)
+    return str(config.cluster.announce) if here and config.cluster.announce else here
 
 
 def _has_mail(parts: "Parts") -> bool:

@@ -14,12 +14,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from rookery.base.clock import SystemClock
 from rookery.base.config import Config
+from rookery.base.config.kinds import Endpoint
 from rookery.base.errors import Cause, RookeryError
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.shared import open_shared_directory
 from rookery.management.operations.check import check_settings, check_site
 from rookery.management.operations.database import examine
 from rookery.management.operations.init import initialise, pool_settings
+from rookery.management.pooling import cluster_port
 from rookery.management.site import Site, open_site
 from rookery.storage.gate import Gate
 from tests import postgres as server
@@ -194,6 +196,19 @@ def test_backends_share_all_three_databases(tmp_path: Path) -> None:
         assert any(f'{section}.database: found "", expected a database' in one for one in found)
     assert any("found 127.0.0.1 of b1, b2, expected an address of its own for each" in one for one in found)
     assert not check_settings(site, plain)
+
+
+def test_the_cluster_port_of_one_process_may_be_announced_elsewhere(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.config_file.write_text("")
+    plain = Config()
+    behind = replace(plain, cluster=replace(plain.cluster, announce=Endpoint("nat.example.test", 8143)))
+    assert not check_settings(site, behind)
+    assert cluster_port(behind, "b1") == "nat.example.test:8143"
+    assert cluster_port(plain, "b1") == "127.0.0.1:7143"
+    assert not cluster_port(replace(behind, listen=replace(plain.listen, cluster=0)), "b1")
+    several = replace(behind, store=replace(plain.store, backends=(("b1", "127.0.0.1"), ("b2", "127.0.0.2"))))
+    assert any("cluster.announce: found nat.example.test:8143" in str(one) for one in check_settings(site, several))
 
 
 def test_a_backend_has_an_address_by_which_it_is_reached(tmp_path: Path) -> None:

@@ -387,6 +387,13 @@ class Cluster:
         restart=True,
     )
     local: str = setting(TEXT, "", 'The address of this node for links that it dials; "" is any.', restart=True)
+    announce: Endpoint | None = setting(
+        endpoint(7143),
+        None,
+        "Where other nodes reach the cluster port of this one, if that is not at its own address: behind NAT, or"
+        " something that forwards connections. For one process: not with store.backends.",
+        restart=True,
+    )
     links: int = setting(count(2, 100_000), 256, "Links to other nodes that are kept.", restart=True)
 
 

@@ -150,6 +150,8 @@ def _pool_problems(config: Config) -> list[tuple[str, str, str]]:
                 found.append((key, f"{address} of {name}", "an address by which clients and other backends reach it"))
     if not backends:
         return found
+    if config.cluster.announce:
+        found.append(("cluster.announce", str(config.cluster.announce), '"", for each of store.backends is elsewhere'))
     for section in ("store", "directory", "queue"):
         if not getattr(config, section).database:
             found.append((f"{section}.database", '""', "a database: the backends of store.backends share it"))
