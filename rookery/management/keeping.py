@@ -10,6 +10,7 @@ from rookery.base.clock import Clock
 from rookery.base.config import Config
 from rookery.base.config.tree import Share
 from rookery.base.ids import AccountId, pooled, short_id, system_random
+from rookery.base.members import Role
 from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.directory.directory import Directory
 from rookery.distribution.directory.opening import open_directory
@@ -148,13 +149,20 @@ def open_accounts(
             hasher=hasher,
             settings=settings,
             copy=config.directory.replica,
-            store=store if config.directory.share is Share.POOL else "",
+            store=store if config.directory.replica and _shares(site, config) else "",
         )
     from rookery.distribution.directory.shared import open_shared_directory
 
     return open_shared_directory(
         config.directory.database, clock=clock, gate=gate, hasher=hasher, settings=settings, schema=DIRECTORY
     )
+
+
+def _shares(site: Site, config: Config) -> bool:
+    """Whether a copy has the credentials of this node's pool only: nodes with the directory may have all."""
+    from rookery.management.membership import roles  # loads what only members need
+
+    return config.directory.share is Share.POOL or Role.DIRECTORY not in roles(site)
 
 
 def backend_address(config: Config, backend: str) -> str:
