@@ -96,7 +96,7 @@ class Membership:
         self._renewing: Renewing | None = None
         self._heard = clock.monotonic()
         cluster = self.contexts.state.cluster
-        self._node = Node(cluster, self.member.name, __version__, lambda der: member_of(der, cluster), self._admits)
+        self._node = Node(cluster, self.member.name, __version__, self._member_of, self._admits)
         self.questions = Questions()  # whoever dialled may be asked too
         self.links = Links(
             self._node,
@@ -105,6 +105,13 @@ class Membership:
             wheel=shared_wheel(),
             settings=DialSettings(size=config.cluster.links, local=config.cluster.local),
         )
+
+    def _member_of(self, certificate: bytes) -> Member:
+        """Raises RookeryError(DENIED)."""
+        now = self._clock.wall()
+        if now >= self.contexts.state.trust_ends:
+            raise RookeryError(Cause.DENIED, "the cluster's authority has ended")
+        return member_of(certificate, self.contexts.state.cluster, now)
 
     def _admits(self, member: Member) -> bool:
         """Asked now and then of those too that are connected: certificates end."""

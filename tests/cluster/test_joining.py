@@ -11,7 +11,7 @@ from rookery.base.members import Keeps, Role
 from rookery.distribution.cluster import tokens
 from rookery.distribution.cluster.admission import Admission
 from rookery.distribution.cluster.authority import LIFETIME
-from rookery.distribution.cluster.certificates import SKEW
+from rookery.distribution.cluster.certificates import SKEW, der, member_of
 from rookery.distribution.cluster.files import ClusterFiles
 from rookery.distribution.cluster.joining import Renewal, come_back, join
 from rookery.distribution.cluster.registrar import Registrar
@@ -216,8 +216,8 @@ async def test_a_node_that_was_away_for_long_comes_back(world: World, clock: Man
     await world.add_by_hand("b1")
     clock.advance(3 * LIFETIME)
     ended = world.contexts("b1")
-    with pytest.raises(OSError, match="certificate has expired"):
-        world.meet(world.first, ended)
+    with pytest.raises(RookeryError, match="the certificate of b1 has ended"):
+        member_of(der(ended.state.certificate), world.cluster, clock.wall())
     assert (await come_back(world.node("b1"), ("away.test:1", FIRST), world.ask)).name == "b1"
     ended.reload()
     assert world.meet(world.first, ended)[0].name == "b1"

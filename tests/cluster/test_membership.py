@@ -3,7 +3,9 @@
 import pytest
 
 from rookery.base.config import Config
+from rookery.base.errors import RookeryError
 from rookery.base.members import Role
+from rookery.distribution.cluster.certificates import der
 from rookery.distribution.directory.members import Members
 from rookery.distribution.directory.values import Revoked
 from rookery.management import membership as module
@@ -58,7 +60,19 @@ async def test_a_certificate_counts_until_its_end(world: World) -> None:
     await world.add("b1", Role.BACKEND)
     membership = Membership(Site(world.folder / "b1"), Config(), world.clock)
     member = (await world.add("f1")).state.member
+    shown = der(world.contexts("f1").state.certificate)
     assert membership._admits(member)
+    assert membership._member_of(shown) == member
     world.clock.advance(member.ends - world.clock.wall())
     assert not membership._admits(member)
+    with pytest.raises(RookeryError, match="the certificate of f1 has ended"):
+        membership._member_of(shown)
+    await membership.close()
+
+
+async def test_nobody_is_a_member_after_the_end_of_the_authority(world: World) -> None:
+    membership = Membership(Site(world.folder / "first"), Config(), world.clock)
+    world.clock.advance(membership.contexts.state.trust_ends - world.clock.wall())
+    with pytest.raises(RookeryError, match="authority has ended"):
+        membership._member_of(der(membership.contexts.state.certificate))
     await membership.close()

@@ -9,8 +9,8 @@ from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, RookeryError
 from rookery.base.members import Role
 from rookery.distribution.cluster import authority as au
-from rookery.distribution.cluster.certificates import der, new_key, new_serial
-from rookery.distribution.cluster.contexts import Contexts, client_context, peer
+from rookery.distribution.cluster.certificates import der, member_of, new_key, new_serial
+from rookery.distribution.cluster.contexts import Contexts, Secured, client_context, peer
 from rookery.distribution.cluster.files import ClusterFiles, NodeState
 from tests.cluster.world import shake
 
@@ -76,15 +76,36 @@ def test_a_cluster_that_was_copied_with_its_key_is_another_one_all_the_same(site
     assert caught.value.cause is Cause.DENIED
 
 
-def test_an_ended_certificate_is_refused(site: Site) -> None:
-    assert "certificate has expired" in refused(site.node("b1"), site.node("f1", at=-au.LIFETIME - 60))
-    assert "certificate has expired" in refused(site.node("b1", at=-au.LIFETIME - 60), site.node("f1"))
+def outdated(site: Site, tls: Secured) -> str:
+    """Why the other end is nobody now."""
+    shown = tls.getpeercert(True)
+    assert isinstance(shown, bytes)
+    with pytest.raises(RookeryError) as caught:
+        member_of(shown, OURS, site.now)
+    assert caught.value.cause is Cause.DENIED
+    return caught.value.what
+
+
+def test_an_ended_certificate_is_refused_by_name(site: Site) -> None:
+    """By who takes the link, or dials it: TLS could not say whose it is."""
+    ours, _ = shake(site.node("b1").server, site.node("f1", at=-au.LIFETIME - 60).client)
+    assert "the certificate of f1 has ended, on " in outdated(site, ours)
+    _, theirs = shake(site.node("b1", at=-au.LIFETIME).server, site.node("f1").client)
+    assert "the certificate of b1 has ended, on " in outdated(site, theirs)
 
 
 def test_clocks_may_differ_by_minutes(site: Site) -> None:
     """The authority's is ahead of this machine's, or behind it."""
-    shake(site.node("b1", at=280).server, site.node("f1", at=-au.LIFETIME + 280).client)
-    assert "not yet valid" in refused(site.node("b1"), site.node("f2", at=400))
+    for at in (280, -au.LIFETIME + 280):
+        assert member_of(der(site.node("f1", at=at).state.certificate), OURS, site.now).name == "f1"
+    ours, _ = shake(site.node("b1").server, site.node("f2", at=400).client)
+    assert "the certificate of f2 is not valid before " in outdated(site, ours)
+
+
+def test_who_has_no_certificate_yet_is_shown_one_that_is_valid(site: Site) -> None:
+    for at, why in ((-au.LIFETIME - 60, "certificate has expired"), (400, "not yet valid")):
+        with pytest.raises(ssl.SSLError, match=why):
+            shake(site.node("b1", at=at).desk, client_context(site.bundle))
 
 
 def test_a_node_is_no_authority(site: Site) -> None:

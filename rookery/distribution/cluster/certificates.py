@@ -143,8 +143,9 @@ def new_serial(random: bytes) -> bytes:
 # --- what is presented ----------------------------------------------------------------------------------------------
 
 
-def member_of(certificate: bytes | None, cluster: str) -> Member:
-    """Who presents this certificate (DER), which TLS has found to be signed by a trusted authority and valid now.
+def member_of(certificate: bytes | None, cluster: str, now: float | None = None) -> Member:
+    """Who presents this certificate (DER), which TLS has found to be signed by a trusted authority. `now`: seconds UTC,
+    where TLS has not looked at its dates.
 
     Raises RookeryError(DENIED) saying what is wrong with it.
     """
@@ -156,6 +157,7 @@ def member_of(certificate: bytes | None, cluster: str) -> Member:
         names = [str(name.value) for name in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         is_authority = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         serial, ends = leaf.serial_number, int(leaf.not_valid_after_utc.timestamp())
+        begins = int(leaf.not_valid_before_utc.timestamp())
     except Exception:  # noqa: BLE001  as for requests
         raise _denied("the certificate presented is none of a cluster") from None
     prefix = f"rookery:{cluster}/"
@@ -169,6 +171,10 @@ def member_of(certificate: bytes | None, cluster: str) -> Member:
         raise _denied("the certificate presented has not one name")
     if serial.bit_length() > 8 * SERIAL_SIZE:
         raise _denied(f"the certificate of {names[0]} has a number that no authority gives")
+    if now is not None and now >= ends:
+        raise _denied(f"the certificate of {names[0]} has ended, on {moment(ends):%Y-%m-%d %H:%M} UTC")
+    if now is not None and now < begins:
+        raise _denied(f"the certificate of {names[0]} is not valid before {moment(begins):%Y-%m-%d %H:%M} UTC")
     return Member(names[0], roles_of(roles), serial.to_bytes(SERIAL_SIZE, "big"), ends)
 
 

@@ -1,7 +1,8 @@
 """TLS between nodes: 1.3 only, a certificate of the cluster on both sides.
 
-TLS matches no names: the caller asks `peer` who it is, and whether that is whom it meant. Sessions are not resumed,
-for a resumed one would not show its certificate again.
+TLS matches no names: the caller asks `peer` who it is, and whether that is whom it meant. Between members it does not
+look at dates either, for it could not say whose certificate has ended: at a link `member_of` does. Sessions are not
+resumed, for a resumed one would not show its certificate again.
 """
 
 import os
@@ -14,6 +15,8 @@ from rookery.base.members import Member
 from rookery.distribution.cluster.authority import Bundle
 from rookery.distribution.cluster.certificates import member_of
 from rookery.distribution.cluster.files import ClusterFiles, NodeState
+
+NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME
 
 
 class Secured(Protocol):
@@ -48,6 +51,8 @@ def _context(protocol: int, bundle: Bundle | None, pem: bytes | None) -> ssl.SSL
             context.load_verify_locations(cadata=b"".join(bundle.roots))
         if pem is not None:
             _load(context, pem)
+        if bundle is not None and pem is not None:
+            context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise RookeryError(Cause.INVALID, f"the certificates of the cluster cannot be used: {error}") from error
     return context

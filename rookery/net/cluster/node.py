@@ -21,7 +21,7 @@ def _everybody(member: Member) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`member_of` reads a certificate (DER) that TLS has verified and raises RookeryError when it is no member's;
+    """`member_of` reads a certificate (DER) that TLS has verified and raises RookeryError when it is no member's now;
     `admit` is asked at every handshake and each second, for a certificate may have ended. `window`: octets of a stream
     that may wait at its reader. `heard`: by name of a node, when it spoke last on a link that has ended (seconds of the
     wheel).
