@@ -1,7 +1,8 @@
 """The links that we dialled: one to each address, kept while there is room for it.
 
 One attempt at a time for each address. After a failed one there is none for a while, ever longer while they fail:
-whoever asks meanwhile is refused at once.
+whoever asks meanwhile is refused at once, and nobody waits for the next one for long, so that what can be done another
+way is.
 """
 
 import asyncio
@@ -25,12 +26,14 @@ RESTING = 1024  # addresses remembered as unreachable
 
 @dataclass(frozen=True, slots=True)
 class DialSettings:
-    """`size`: links kept. `connect`: seconds for an attempt, HELLO included. `local`: our address for them, "" for any.
-    `pause` and `pause_most`: seconds without an attempt after the first failed one, and at most.
+    """`size`: links kept. `connect`: seconds for an attempt, HELLO included; `again`: that anybody waits for one that
+    follows a failed one. `local`: our address for them, "" for any. `pause` and `pause_most`: seconds without an
+    attempt after the first failed one, and at most.
     """
 
     size: int = 256
     connect: float = 5.0
+    again: float = 1.0
     local: str = ""
     pause: float = 0.05
     pause_most: float = 0.5
@@ -80,7 +83,7 @@ class Links:
             dialling = self._dialling.get(address)
             if dialling is None:
                 dialling = self._begin(address)
-            link = await self._outcome(dialling)
+            link = await self._outcome(address, dialling)
         if address in self._links:
             self._links.move_to_end(address)
         return link
@@ -142,9 +145,12 @@ class Links:
         task.add_done_callback(lambda task: self._dialled(address, task))
         return task
 
-    async def _outcome(self, dialling: asyncio.Task[Link]) -> Link:
+    async def _outcome(self, address: Peer, dialling: asyncio.Task[Link]) -> Link:
         """Of an attempt that others may wait for too. Raises RookeryError."""
-        await asyncio.wait([dialling])
+        rest = self._rests.get(address)
+        await asyncio.wait([dialling], timeout=None if rest is None else self._settings.again)
+        if rest is not None and not dialling.done():
+            raise RookeryError(Cause.UNAVAILABLE, f"{_text(address)} is tried again: {rest.why}")
         if dialling.cancelled():
             raise RookeryError(Cause.UNAVAILABLE, LEAVING)
         return dialling.result()

@@ -58,6 +58,23 @@ async def test_after_a_failure_there_is_a_pause_and_then_another_attempt(nodes: 
     assert not links._rests
 
 
+async def test_nobody_waits_for_long_for_another_attempt(nodes: Nodes) -> None:
+    """What takes connections and says nothing may be cut off; whoever can goes another way, until it speaks."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = Peer("127.0.0.1", mute.getsockname()[1])
+        links = nodes.links(connect=0.05, again=0.05, pause=1.0)
+        assert "no answer" in (await refused(links, address)).what
+        links._settings = replace(links._settings, connect=20)
+        nodes.clock.advance(1)
+        for _ in range(2):
+            assert "is tried again: " in (await refused(links, address)).what
+        assert len(links._dialling) == 1
+    await until(lambda: not links._dialling)
+    nodes.clock.advance(2)
+    nodes.ports.append(await listening_at(nodes, address))
+    assert (await links.to(address)).usable
+
+
 async def listening_at(nodes: Nodes, address: Peer) -> ClusterPort:
     tls = context(nodes.authority, "b1", Role.BACKEND, server=True)
     return open_port(
