@@ -7,7 +7,7 @@ import pytest
 from rookery.access import directory_service
 from rookery.access.directory_service import EXCHANGE_TIME, DirectoryService
 from rookery.base.clock import ManualClock
-from rookery.base.errors import Cause, RookeryError
+from rookery.base.errors import Cause, Refusal, RookeryError
 from rookery.base.ids import AccountId
 from rookery.base.members import Member, Role
 from rookery.distribution.directory.values import AccountRecord
@@ -28,6 +28,7 @@ from rookery.distribution.service.calls import (
     Verdict,
     decode_answer,
     encode,
+    refused,
 )
 from rookery.distribution.service.handles import Handles
 from rookery.distribution.service.known import KnownDirectory
@@ -220,6 +221,23 @@ async def test_a_host_that_does_not_answer_opens_nothing(world: World) -> None:
     world.away = True
     asked = world.seen_by(F1).begin(client(), "PLAIN", b"\0alice\0wonderland")
     assert await refusal(asked) is Cause.UNAVAILABLE
+
+
+async def test_what_a_host_finds_wrong_is_not_called_so_when_the_directory_did_not(world: World) -> None:
+    """A directory node does not reach the host, and that one has not heard of a new password."""
+    cut: list[Refusal] = []
+
+    async def ask(data: bytes, there: str = "") -> tuple[bytes, str]:
+        said = encode(refused(cut[0])) if cut and not there else await world.questions.answer(F1, data)
+        return said, there or "d1:7143"
+
+    directory = Logins(ask, world.clock)
+    right, wrong = b"\0alice\0wonderland", b"\0alice\0looking-glass"
+    assert isinstance(await directory.begin(client(), "PLAIN", right), Granted)
+    assert await refusal(directory.begin(client(), "PLAIN", wrong)) is Cause.BAD_CREDENTIALS
+    cut.append(Refusal(Cause.UNAVAILABLE, "the host does not answer"))
+    assert await refusal(directory.begin(client(), "PLAIN", wrong)) is Cause.UNAVAILABLE
+    assert isinstance(await directory.begin(client(), "PLAIN", right), Granted)
 
 
 async def test_the_host_may_be_asked_for_again_for_a_while_and_only_by_who_brought_the_login(world: World) -> None:

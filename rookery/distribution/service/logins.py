@@ -124,7 +124,13 @@ class Logins:
                 if error.cause is not Cause.UNAVAILABLE:
                     raise
                 log.info("asked-its-host", session=client.session, backend=host.backend, what=error.what)
-        return self._under_way(name, *await self._asked(question, host.address))
+        answered = not self.stale
+        try:
+            return self._under_way(name, *await self._asked(question, host.address))
+        except RookeryError as error:
+            if answered and error.cause is Cause.BAD_CREDENTIALS:  # the host may not have heard of a new password
+                raise RookeryError(Cause.UNAVAILABLE, "the directory reaches no host of the account") from error
+            raise
 
     async def step(self, exchange: bytes, data: bytes) -> Challenge | Granted:
         found = self._taken(exchange)
