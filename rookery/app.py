@@ -126,6 +126,9 @@ class MailNode(Process):
         brought = {} if self._hosting is None else {"frontends": self._hosting.sessions}
         return {**super().connections(), **brought}
 
+    async def _leave(self) -> None:
+        await self._parts.placement.leave()
+
     async def _drained(self, seconds: float) -> int:
         return 0 if self._hosting is None else await self._hosting.drain(seconds)
 

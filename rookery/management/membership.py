@@ -207,10 +207,9 @@ class Membership:
         log.info("listening", node=self.member.name, roles=roles_text(self.member.roles), port=self.port_number)
 
     def goodbye(self) -> None:
-        """Begin nothing new, either way."""
+        """Take nothing new: others ask the next node."""
         if self._port is not None:
             self._port.goodbye("the node is stopping")
-        self.links.goodbye("the node is stopping")
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -47,6 +47,7 @@ REFUSALS = {
     "lmtp": b"421 4.7.0 Too many connections\r\n",
     "imap": b"* BYE Too many connections\r\n",
 }
+LAST_WORDS = 1.0  # seconds for sessions to end in any case, when giving accounts away has taken all the time
 
 _log = logger("node")
 
@@ -78,9 +79,10 @@ class Process(ABC):
         self._listeners: dict[str, Listener] = {}
         self._services: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
         self._stopping = asyncio.Event()
+        self._draining_time = config.drain.time
         self._failure: RookeryError | None = None
         self.membership: Membership | None = None
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         self.sharing = Sharing(Claims(clock), Failures(clock), self._counted)
         self._replication: Replication | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,6 +146,17 @@ class Process(ABC):
         _log.info("stopping", sessions=sum(self.connections().values()))
         if self._failure is not None:
             raise self._failure
+        ends = self._clock.monotonic() + self.config.drain.time
+        try:
+            async with asyncio.timeout(self.config.drain.time):
+                await self._leave()
+        except TimeoutError:
+            _log.warning("not-all-handed-over")
+        self._draining_time = max(LAST_WORDS, ends - self._clock.monotonic())
+
+    async def _leave(self) -> None:
+        """While everything is served yet: give to other nodes what they can do as well."""
+        return
 
     def _begin_log(self) -> None:
         direct_log(self.site, self.config, self.backend)
@@ -238,7 +251,9 @@ class Process(ABC):
 
     async def _drain(self) -> None:
         """Take no more connections, let every session finish its command."""
-        seconds = self.config.drain.time
+        seconds = self._draining_time
+        if self.membership is not None:
+            self.membership.goodbye()
         draining = [listener.drain(seconds) for listener in self._listeners.values()]
         ended = await asyncio.gather(self._drained(seconds), *draining)
         if any(ended):

@@ -72,6 +72,9 @@ class Inbox:
         self._sink, self._diverted = sink, over
         sink.when_room(self._go_on)
         self._go_on()
+        if self._interrupted:
+            self._interrupted = False
+            self.interrupt()
 
     def when_room(self, relief: Callable[[], None]) -> None:
         self._relief = relief
@@ -96,7 +99,8 @@ class Inbox:
 
     def interrupt(self) -> None:
         if self._sink is not None:
-            self._part()
+            if not self._sink.urge():
+                self._part()
             return
         waiter = self._waiter
         if waiter is not None and not waiter.done():

@@ -37,6 +37,12 @@ class MemoryStream(Inbox):
     def authenticated(self) -> None:
         self.deadline = 0.0
 
+    def urge(self) -> bool:
+        other = self._other
+        if other is not None:
+            other.interrupt()
+        return other is not None
+
     def close(self) -> None:
         other, self._other = self._other, None
         self._wheel.forget(self)

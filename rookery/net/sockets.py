@@ -116,6 +116,9 @@ class SocketStream(Inbox, asyncio.Protocol):
         promoted, self._promoted = self._promoted, nothing
         promoted()
 
+    def urge(self) -> bool:
+        return False
+
     def close(self) -> None:
         if self._transport.is_closing():
             return

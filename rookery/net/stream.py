@@ -102,7 +102,14 @@ class Stream(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """Ask the reader to come to an end: a read that has nothing to give raises Interrupted, once."""
+        """Ask the reader to come to an end: a read that has nothing to give raises Interrupted, once.
+
+        What is diverted goes on, if the sink's peer can be asked to come to an end instead.
+        """
+        ...
+
+    def urge(self) -> bool:
+        """Ask whoever reads at the other end to come to an end, as `interrupt` does here. False: it cannot be asked."""
         ...
 
     def authenticated(self) -> None:

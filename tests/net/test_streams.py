@@ -207,9 +207,23 @@ async def test_a_diverted_stream_is_as_slow_as_its_sink(pair: Pair, wheel: Wheel
     assert over == [True]
 
 
-async def test_a_diverted_stream_that_is_interrupted_is_over(pair: Pair, wheel: Wheel) -> None:
+async def test_a_diverted_stream_that_is_interrupted_asks_beyond_its_sink(pair: Pair, wheel: Wheel) -> None:
+    near, here = pair
+    there, beyond = memory_pipe(wheel=wheel)
+    over: list[bool] = []
+    here.divert(there, lambda: over.append(True))
+    here.interrupt()
+    with pytest.raises(Interrupted):
+        await beyond.read()
+    near.write(b"goes on")
+    assert await beyond.read() == b"goes on"
+    assert not over
+
+
+async def test_and_is_over_when_nobody_can_be_asked(pair: Pair, wheel: Wheel) -> None:
     _, here = pair
-    there, _ = memory_pipe(wheel=wheel)
+    there, beyond = memory_pipe(wheel=wheel)
+    beyond.close()
     over: list[bool] = []
     here.divert(there, lambda: over.append(True))
     here.interrupt()

@@ -120,6 +120,18 @@ class TestTwoBackends:
         await two[1].placement.release(accounts[0])
         assert await two[0].epoch(accounts[0]) > 0
 
+    async def test_one_that_is_about_to_end_gives_away_what_others_take(self, place: Place, two: list[Backend]) -> None:
+        accounts = place.add(3)
+        await two[0].locate(*accounts)
+        await two[0].beat()
+        await two[0].placement.leave()
+        assert not two[0].placement.hosted()
+        assert all(isinstance(found, Here) for found in await two[1].locate(*accounts))
+        for backend in two:
+            await backend.beat()
+        await two[1].placement.leave()  # there is nobody left
+        assert len(two[1].placement.hosted()) == 3
+
     async def test_the_list_says_for_how_long_each_was_silent(self, two: list[Backend], moments: Moments) -> None:
         await two[1].beat(3)
         assert two[1].placement.living() == {"a", "b"}

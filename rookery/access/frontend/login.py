@@ -53,7 +53,7 @@ class Front:
 class Login:
     """Of one connection. `host`: the stream to the account's host, once that has taken the session."""
 
-    __slots__ = ("_exchange", "_failed", "_gathering", "_protocol", "_shared", "_stream", "host", "id")
+    __slots__ = ("_exchange", "_failed", "_gathering", "_protocol", "_said", "_shared", "_stream", "host", "id")
 
     def __init__(self, protocol: str, stream: Stream, shared: Front) -> None:
         self.id = short_id()
@@ -63,6 +63,7 @@ class Login:
         self._shared = shared
         self._exchange = b""  # under way
         self._gathering: PlainEngine | LoginEngine | str = ""  # or the mechanism whose first words are awaited
+        self._said: tuple[str, bytes] | None = None  # all that it takes, until somebody has the session
         self._failed = 0
         stream.idle = shared.settings.login_time
         stream.deadline = stream.now() + shared.settings.login_time
@@ -109,7 +110,10 @@ class Login:
         self._gathering = ""
         if not isinstance(step, steps.CheckPassword):
             raise RookeryError(Cause.INVALID, step.what if isinstance(step, steps.Failed) else "")
-        return await self._begun("PLAIN", f"{step.authzid}\0{step.login}\0{step.password}".encode())
+        said = f"{step.authzid}\0{step.login}\0{step.password}".encode()
+        granted = await self._begun("PLAIN", said)
+        self._said = "PLAIN", said
+        return granted
 
     async def _begun(self, mechanism: str, initial: bytes) -> Challenge | Granted:
         stream = self._stream
@@ -138,7 +142,18 @@ class Login:
                 return  # it ends by itself
 
     async def _again(self, granted: Granted, relay: bool) -> Granted:
-        return await self._shared.directory.again(granted.exchange, relay=relay)
+        """Of who has granted it; when that is gone, of another directory node, once."""
+        try:
+            return await self._shared.directory.again(granted.exchange, relay=relay)
+        except RookeryError as error:
+            said, self._said = self._said, None
+            if said is None or error.cause is not Cause.UNAVAILABLE:
+                raise
+            log.info("asked-anew", session=self.id, what=error.what)
+            step = await self._begun(*said)
+            if isinstance(step, Challenge):
+                raise
+            return step
 
     def one_too_many(self) -> bool:
         """For a login that failed: whether it was the last one that this connection may try."""
@@ -153,6 +168,8 @@ class Login:
         except RookeryError as error:
             log.refused("not-opened", error.refusal, session=self.id, account=granted.name)
             raise
+        finally:
+            self._said = None
         log.info("handed-over", session=self.id, account=granted.name, backend=granted.host.backend)
         self._stream.authenticated()
         return first

@@ -6,8 +6,9 @@ from rookery.net.stream import Stream
 
 
 async def relay(client: Stream, host: Stream) -> None:
-    """Returns when one side has ended and the other has been told. What that one said last is delivered; an
-    interrupted client (the node is being drained) is let go between two pieces.
+    """Returns when one side has ended and the other has been told. What that one said last is delivered. When the
+    client is interrupted (the node is being drained) the host is asked to come to an end, as it does when it is
+    drained itself: between two commands, with its last word.
 
     There is no task for either way: of ten thousand sessions most are idle.
     """

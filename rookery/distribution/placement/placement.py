@@ -341,9 +341,16 @@ class Placement:
 
     async def drain(self) -> None:
         """Account by account to the others, at their pace; none is claimed until `undrain`, which also ends this."""
+        await self._give_away(lambda: True)
+
+    async def leave(self) -> None:
+        """As `drain`, as long as there are others: this backend is about to end."""
+        await self._give_away(lambda: bool(self._able()))
+
+    async def _give_away(self, on: Callable[[], bool]) -> None:
         self.heart.draining = True  # the others see it with the next beat
         handing = Handing(self._taken, self._now, self._pause)
-        while self.heart.draining and (self._held or self._claiming):
+        while self.heart.draining and (self._held or self._claiming) and on():
             account = next(iter(self._held), None)
             if account is None:
                 await self._pause(AGAIN)

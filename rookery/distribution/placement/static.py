@@ -38,6 +38,9 @@ class StaticPlacement:
     async def drain(self) -> None:
         return
 
+    async def leave(self) -> None:
+        return
+
     def undrain(self) -> None:
         return
 

@@ -238,6 +238,11 @@ class Link(asyncio.Protocol):
         if self._engine.queued:
             self._soon()
 
+    def urge(self, stream: LinkStream) -> bool:
+        urged = self._engine.urge(stream.number)
+        self._soon()
+        return urged
+
     def finish(self, stream: LinkStream) -> None:
         self._engine.end(stream.number)
         if not self._engine.carries(stream.number):
@@ -393,6 +398,7 @@ _OF_STREAM: dict[type[Any], Callable[[Link, LinkStream, Any], None]] = {
     ev.Data: lambda link, stream, event: stream.arrived(event.data),
     ev.Credited: lambda link, stream, event: stream.push(),
     ev.Ended: Link._hear_ended,
+    ev.Urged: lambda link, stream, event: stream.interrupt(),
     ev.Reset: lambda link, stream, event: link._forget(stream, event.refusal, unread=False),
     ev.Referred: lambda link, stream, event: link._forget(stream, None, event.referral),
 }

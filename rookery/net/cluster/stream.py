@@ -25,6 +25,8 @@ class Carrier(Protocol):
 
     def consumed(self, stream: "LinkStream", octets: int) -> None: ...
 
+    def urge(self, stream: "LinkStream") -> bool: ...
+
     def finish(self, stream: "LinkStream") -> None:
         """Everything was sent, and nothing more comes from here."""
         ...
@@ -104,6 +106,9 @@ class LinkStream(Inbox):
 
     def authenticated(self) -> None:
         self.deadline = 0.0
+
+    def urge(self) -> bool:
+        return self._carrier.urge(self)
 
     def close(self) -> None:
         if self._closed:

@@ -185,6 +185,12 @@ class Engine(Speaker):
             self._over(number)
             self._settle()
 
+    def _urged(self, number: int, payload: bytes, events: list[Event]) -> None:
+        if number not in self._flows:
+            self._past(number)
+        elif number % 2 != self._next % 2:  # a stream of the peer's
+            events.append(ev.Urged(number))
+
     def _reset(self, number: int, payload: bytes, events: list[Event]) -> None:
         if number in self._flows:
             events.append(ev.Reset(number, decode_refusal(payload)))
@@ -270,6 +276,7 @@ _HANDLERS: dict[int, Callable[[Engine, int, bytes, list[Event]], None]] = {
     Kind.HELLO: Engine._hello,
     Kind.OPEN: Engine._opened,
     Kind.END: Engine._ended,
+    Kind.URGE: Engine._urged,
     Kind.RESET: Engine._reset,
     Kind.REFER: Engine._referred,
     Kind.WINDOW: Engine._window,

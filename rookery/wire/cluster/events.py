@@ -35,6 +35,12 @@ class Ended(msgspec.Struct, frozen=True):
     stream: int
 
 
+class Urged(msgspec.Struct, frozen=True):
+    """The peer, who has opened that stream, asks us to finish what has begun on it, and then to end it."""
+
+    stream: int
+
+
 class Reset(msgspec.Struct, frozen=True):
     """The stream is over, both ways."""
 
@@ -105,6 +111,6 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    Greeted | Opened | Data | Ended | Reset | Referred | Credited | Called | GivenUp | Answered | Refused | Signalled
-    | Ponged | Farewell | Broken
+    Greeted | Opened | Data | Ended | Urged | Reset | Referred | Credited | Called | GivenUp | Answered | Refused
+    | Signalled | Ponged | Farewell | Broken
 )  # fmt: skip

@@ -27,6 +27,7 @@ class Kind(IntEnum):
     ANSWER = 11  # its answer
     CONTROL = 12  # Signal; arrives at most once and is not answered
     GOODBYE = 13  # text; nothing new is begun any more, the connection ends when what was begun has
+    URGE = OPTIONAL  # of who has opened a stream: come to an end of what has begun on it, and then end it
 
 
 LONGEST: dict[int, int] = {
@@ -43,6 +44,7 @@ LONGEST: dict[int, int] = {
     Kind.ANSWER: PAYLOAD_LIMIT,
     Kind.CONTROL: PAYLOAD_LIMIT,
     Kind.GOODBYE: WORD_LIMIT,
+    Kind.URGE: 0,
 }
 WHOLE: frozenset[int] = frozenset({Kind.WINDOW, Kind.PING, Kind.PONG})  # exactly so long
 OF_CONNECTION: frozenset[int] = frozenset({Kind.HELLO, Kind.PING, Kind.PONG, Kind.CONTROL, Kind.GOODBYE})  # number 0

@@ -135,6 +135,13 @@ class Speaker:
             self._over(number)
             self._settle()
 
+    def urge(self, number: int) -> bool:
+        """Ask the peer to finish what has begun on a stream of ours, and then to end it. False: there is none."""
+        if number not in self._flows:
+            return False
+        self._put(Kind.URGE, number)
+        return True
+
     def reset(self, number: int, refusal: Refusal) -> None:
         """End a stream both ways, refuse a call, or give up our own. Nothing happens when it is over."""
         if self._over(number):

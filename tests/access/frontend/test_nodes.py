@@ -88,6 +88,24 @@ async def test_when_its_node_has_died_the_client_tries_again(nodes: Nodes) -> No
     await client.ok(f'LOGIN {ALICE} "{PASSWORD}"')
 
 
+async def test_when_it_dies_before_another_host_is_found_for_a_password_another_one_is_told_it(nodes: Nodes) -> None:
+    links, reach = nodes.f1.links, nodes.f1.links.to
+    directories = {one.port.ports[0] for one in (nodes.d1, nodes.d2)}
+
+    async def ended(address: Peer, name: str = "") -> Link:
+        if address.port in directories:
+            return await reach(address, name)
+        links.to = reach  # type: ignore[method-assign]
+        await nodes.d1.die()
+        raise RookeryError(Cause.UNAVAILABLE, "the host has just ended")
+
+    links.to = ended  # type: ignore[method-assign]
+    client = nodes.f1.connect()
+    await client.line()
+    await client.ok(f'LOGIN {ALICE} "{PASSWORD}"')
+    await client.ok("SELECT INBOX")
+
+
 # --- nodes that are all alike ----------------------------------------------------------------------------------------
 
 

@@ -208,7 +208,7 @@ async def test_any_octet_shows_that_a_peer_lives(nodes: Nodes) -> None:
     link = nodes.opened[0][0]
     for _ in range(2 * SILENCE):
         await nodes.beat()
-        raw.say(b"\0\0\0\x80\0\0\0\0")
+        raw.say(b"\0\0\0\x90\0\0\0\0")
         await until(lambda: link._silent == 0)
     assert link.usable
     raw.close()

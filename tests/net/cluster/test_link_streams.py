@@ -5,11 +5,13 @@ import ssl
 
 import pytest
 
+from rookery.access.frontend.relay import relay
 from rookery.base.clock import ManualClock
 from rookery.base.errors import Cause, Refusal
 from rookery.net.cluster.link import CLOSING_BEATS
 from rookery.net.cluster.stream import WRITE_LIMIT, LinkStream
-from rookery.net.stream import Peer, TlsFacts
+from rookery.net.memory import memory_pipe
+from rookery.net.stream import Interrupted, Peer, TlsFacts
 from rookery.net.wheel import Wheel
 from rookery.wire.cluster.values import WINDOW, Preface, Referral, Tls
 from rookery.wire.proxy import Endpoint
@@ -171,3 +173,20 @@ async def test_a_peer_that_reads_nothing_after_close_is_cut_off(nodes: Nodes, pa
     await until(lambda: far.gone)
     assert near._unsent == 0
     assert nodes.opened[0][0].idle
+
+
+async def test_a_client_that_is_interrupted_has_its_host_come_to_an_end(pair: Pair, wheel: Wheel) -> None:
+    """Instead of losing the host's last word; also when it was interrupted before it was passed on."""
+    near, far = pair
+    client, program = memory_pipe(wheel=wheel)
+    client.interrupt()
+    relaying = asyncio.create_task(relay(client, near))
+    program.write(b"a command that has begun")
+    assert await read_all(far, 24) == b"a command that has begun"
+    with pytest.raises(Interrupted):
+        await far.read()
+    far.write(b"answered, and goodbye")
+    far.close()
+    assert await read_all(program, 21) == b"answered, and goodbye"
+    await relaying
+    assert await program.read() == b""

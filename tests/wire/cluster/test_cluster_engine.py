@@ -23,6 +23,7 @@ from rookery.wire.cluster.events import (
     Refused,
     Reset,
     Signalled,
+    Urged,
 )
 from rookery.wire.cluster.frames import PAYLOAD_LIMIT, Kind, frame
 from rookery.wire.cluster.speaking import LEAVING, Limits
@@ -193,6 +194,22 @@ def test_of_pings_that_come_together_the_last_is_answered() -> None:
     assert exchange(one, other)[0] == [Ponged(b"22222222")]
 
 
+def test_only_who_has_opened_a_stream_urges_it_to_its_end() -> None:
+    frontend, backend = pair()
+    number = frontend.open(PREFACE)
+    exchange(frontend, backend)
+    backend.urge(number)
+    assert exchange(frontend, backend) == ([], [])
+    assert frontend.urge(number)
+    backend.goodbye("leaving")
+    assert exchange(frontend, backend) == ([Farewell("leaving")], [Urged(number)])
+    frontend.end(number)
+    backend.end(number)
+    exchange(frontend, backend)
+    assert not frontend.urge(number)
+    assert frontend.wants is backend.wants is Wants.CLOSE
+
+
 def test_after_goodbye_what_was_begun_ends_in_peace() -> None:
     one, other = pair()
     number = one.open(PREFACE)
@@ -289,7 +306,7 @@ def test_a_session_with_any_cuts_and_something_behind_it(data: st.DataObject) ->
 
 _frames = st.builds(
     lambda kind, number, payload: frame(kind, number, payload),
-    st.sampled_from([*Kind, 0, 14, 0x7F, 0x80, 0xFF]),  # type: ignore[list-item]
+    st.sampled_from([*Kind, 0, 14, 0x7F, 0x90, 0xFF]),  # type: ignore[list-item]
     st.sampled_from([0, 1, 2, 3, 4, 5, 2**32 - 1]),
     st.one_of(
         st.binary(max_size=40),

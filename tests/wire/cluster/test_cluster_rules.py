@@ -57,7 +57,9 @@ MOVED = encode_refusal(Refusal(Cause.MOVED))
         (header(Kind.OPEN, 1, PAYLOAD_LIMIT + 1), "of type 2 with 65537 octets"),
         (b"\0\0\0\0\0\0\0\0", "unknown type 0"),
         (b"\0\0\0\x7f\0\0\0\0", "unknown type 127"),
-        (b"\xff\xff\xff\x80\0\0\0\0", "of type 128 with 16777215 octets"),
+        (b"\xff\xff\xff\x90\0\0\0\0", "of type 144 with 16777215 octets"),
+        (frame(Kind.URGE, 1), "1, which was never begun"),
+        (OPEN + header(Kind.URGE, 1, 1), "of type 128 with 1 octets"),
     ],
 )
 def test_who_breaks_a_rule_is_told_which_and_heard_no_more(octets: bytes, reason: str) -> None:
@@ -78,7 +80,7 @@ def test_who_breaks_a_rule_is_told_which_and_heard_no_more(octets: bytes, reason
         OPEN,
         frame(Kind.PING, 0, bytes(8)),
         frame(Kind.DATA, 1, b"x"),
-        b"\0\0\0\x80\0\0\0\0",
+        b"\0\0\0\x90\0\0\0\0",
         b"GET / HTTP/1.1\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01",
     ],
