@@ -6,6 +6,7 @@ client limits and is logged, no more. So a node that was stolen can hand in what
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from rookery.base.errors import Cause, RookeryError
@@ -14,6 +15,7 @@ from rookery.base.members import Member
 from rookery.net.cluster.link import Link
 from rookery.net.cluster.member import permits
 from rookery.net.cluster.stream import LinkStream
+from rookery.wire.cluster.speaking import LIMITS
 from rookery.wire.cluster.values import Preface
 
 # (stream, who opened it, how it was opened). Raises RookeryError when it cannot be served.
@@ -33,11 +35,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, stream: LinkStream, session: str, serving: Awaitable[None]) -> None:
+    def begin(self, stream: LinkStream, session: str, serving: Awaitable[None]) -> "asyncio.Task[None]":
         """Serve it; the stream is closed at the end, and reset when it cannot be served (RookeryError)."""
         task = asyncio.get_running_loop().create_task(self._serve(stream, session, serving))
         self._sessions[task] = stream
         task.add_done_callback(self._ended)
+        return task
 
     async def _serve(self, stream: LinkStream, session: str, serving: Awaitable[None]) -> None:
         try:
@@ -67,17 +70,28 @@ class Sessions:
 
 
 class MailStreams:
-    """`enter`: what serves a stream of mail, by protocol."""
+    """`enter`: what serves a stream of mail, by protocol. `most`: of one node at a time, on all its links."""
 
-    def __init__(self, enter: Mapping[str, EnterMail]) -> None:
+    def __init__(self, enter: Mapping[str, EnterMail], most: int = LIMITS.streams) -> None:
         self.enter = enter
         self.sessions = Sessions()
+        self._most = most
+        self._counts: Counter[str] = Counter()  # by node
 
     def opened(self, link: Link, preface: Preface, stream: LinkStream) -> None:
         """Raises RookeryError: it is not taken."""
-        enter = self.enter[preface.protocol]
-        may_open(link.peer, preface)
-        self.sessions.begin(stream, preface.session, enter(stream, link.peer, preface))
+        enter, node = self.enter[preface.protocol], link.peer
+        may_open(node, preface)
+        if self._counts[node.name] >= self._most:
+            raise RookeryError(Cause.TOO_MANY, "this node has many streams of mail here already")
+        self._counts[node.name] += 1
+        task = self.sessions.begin(stream, preface.session, enter(stream, node, preface))
+        task.add_done_callback(lambda _: self._ended(node.name))
+
+    def _ended(self, node: str) -> None:
+        self._counts[node] -= 1
+        if not self._counts[node]:
+            del self._counts[node]
 
 
 def may_open(node: Member, preface: Preface) -> None:

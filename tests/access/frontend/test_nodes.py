@@ -92,9 +92,9 @@ async def test_when_it_dies_before_another_host_is_found_for_a_password_another_
     links, reach = nodes.f1.links, nodes.f1.links.to
     directories = {one.port.ports[0] for one in (nodes.d1, nodes.d2)}
 
-    async def ended(address: Peer, name: str = "") -> Link:
+    async def ended(address: Peer) -> Link:
         if address.port in directories:
-            return await reach(address, name)
+            return await reach(address)
         links.to = reach  # type: ignore[method-assign]
         await nodes.d1.die()
         raise RookeryError(Cause.UNAVAILABLE, "the host has just ended")
