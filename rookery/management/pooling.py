@@ -85,9 +85,8 @@ async def register_pool(parts: "Parts") -> None:
             has_mail=_has_mail(parts),
             generation=parts.store.identity.generation,
         )
-        parts.registered = True
         await report_free(parts)
-        await make_own_domain(parts)
+        parts.registered = await has_own_domain(parts)
     except RookeryError as error:
         known = parts.directory.copies.replica is not None and bool(parts.directory.here)
         if error.cause is not Cause.UNAVAILABLE or not known:
@@ -95,11 +94,11 @@ async def register_pool(parts: "Parts") -> None:
         log.refused("not-registered", error.refusal)
 
 
-async def make_own_domain(parts: "Parts") -> None:
-    """The domain of this pool alone that the settings ask for, with its postmaster."""
+async def has_own_domain(parts: "Parts") -> bool:
+    """Make the domain of this pool alone that the settings ask for, with its postmaster; whether no more is to do."""
     name, directory = parts.config.site.own_domain, parts.directory
     if not name:
-        return
+        return True
     postmaster = f"{POSTMASTER}@{name}"
     found, account = await directory.find(lambda view: (view.domain(name), view.account(postmaster)))
     try:
@@ -111,7 +110,9 @@ async def make_own_domain(parts: "Parts") -> None:
             await add_account(parts, postmaster, None, name="Postmaster")
     except RookeryError as error:
         if error.cause is not Cause.EXISTS:  # another backend of the pool was first, or it stands for others
-            raise
+            log.refused("own-domain-not-made", error.refusal, domain=name)
+            return False
+    return True
 
 
 def reached(config: Config, backend: str, port: int) -> str:

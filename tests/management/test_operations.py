@@ -1,6 +1,7 @@
 """Operations on the opened parts of a site, where real processes are too coarse: half-made accounts, time, order."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from rookery.management.operations.accounts import (
     restore_account,
     show_account,
 )
-from rookery.management.operations.domains import add_domain
+from rookery.management.operations.domains import add_domain, show_domain
 from rookery.management.operations.status import Health, all_healthy, health, status
 from rookery.management.parts import Parts
+from rookery.management.pooling import register_pool
 from rookery.management.site import make_folders, open_site, write_config
 
 ALICE = "alice@example.test"
@@ -90,8 +92,6 @@ async def test_how_long_the_oldest_message_waits(parts: Parts, clock: ManualCloc
 
 
 async def test_limits_default_to_the_sites(parts: Parts) -> None:
-    from dataclasses import replace
-
     parts.config = replace(parts.config, quota=replace(parts.config.quota, size=1000, messages=7))
     row = await add_account(parts, ALICE, "secret")
     assert (row.size_limit, row.message_limit) == (1000, 7)
@@ -158,3 +158,36 @@ def test_health_of_several() -> None:
         none = all_healthy(found)
         assert not none.ok
         assert none.problems[-1].startswith("nobody can log in: b1 and b2 are drained")
+
+
+async def test_a_node_makes_its_own_domain_once(parts: Parts) -> None:
+    def with_domain(name: str) -> None:
+        parts.config = replace(parts.config, site=replace(parts.config.site, own_domain=name))
+
+    with_domain("n1.example.test")
+    await register_pool(parts)
+    made = await show_domain(parts, "n1.example.test")
+    assert (made.local, made.pool, made.accounts) == (True, parts.config.store.pool, 1)
+    assert (await show_account(parts, "postmaster@n1.example.test")).messages == 0
+    before = parts.directory.last_change()
+    await register_pool(parts)
+    with_domain("example.test")  # which is shared
+    await register_pool(parts)
+    assert parts.directory.last_change() == before
+    assert parts.registered
+
+
+async def test_a_node_serves_while_its_own_domain_cannot_be_made(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The primary may be of a release that knows none; it is tried again."""
+
+    async def unknown(*_: object) -> None:
+        raise RookeryError(Cause.UNSUPPORTED, "this release does not know that act")
+
+    parts.config = replace(parts.config, site=replace(parts.config.site, own_domain="n1.example.test"))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(parts.pools), "add_local", unknown)
+        await register_pool(parts)
+    assert not parts.registered
+    await register_pool(parts)
+    assert parts.registered
+    assert (await show_domain(parts, "n1.example.test")).local
