@@ -1,8 +1,8 @@
 """The links that we dialled: one to each address, kept while there is room for it.
 
 One attempt at a time for each address. After a failed one there is none for a while, ever longer while they fail:
-whoever asks meanwhile is refused at once, and nobody waits for the next one for long, so that what can be done another
-way is.
+whoever asks meanwhile is refused at once, and nobody waits for the next one for long, nor for the first one after the
+peer fell silent, so that what can be done another way is.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rookery.base.errors import Cause, Refusal, RookeryError
-from rookery.net.cluster.link import Link
+from rookery.net.cluster.link import SILENCE, Link
 from rookery.net.cluster.node import Node, Service, check_context
 from rookery.net.dial import connect_soon
 from rookery.net.stream import Peer
@@ -27,8 +27,8 @@ RESTING = 1024  # addresses remembered as unreachable
 @dataclass(frozen=True, slots=True)
 class DialSettings:
     """`size`: links kept. `connect`: seconds for an attempt, HELLO included; `again`: that anybody waits for one that
-    follows a failed one. `local`: our address for them, "" for any. `pause` and `pause_most`: seconds without an
-    attempt after the first failed one, and at most.
+    follows a failed one or silence. `local`: our address for them, "" for any. `pause` and `pause_most`: seconds
+    without an attempt after the first failed one, and at most.
     """
 
     size: int = 256
@@ -196,15 +196,20 @@ class Links:
             return
         rest = self._rests.pop(address, None)
         delay = min(max(rest.delay * 2 if rest else 0.0, self._settings.pause), self._settings.pause_most)
+        self._leave_alone(address, delay, str(error))
+
+    def _leave_alone(self, address: Peer, delay: float, why: str) -> None:
         while len(self._rests) >= RESTING:
             del self._rests[next(iter(self._rests))]
-        self._rests[address] = _Rest(delay, self._wheel.now() + delay, str(error))
+        self._rests[address] = _Rest(delay, self._wheel.now() + delay, why)
 
     def _lost(self, link: Link) -> None:
         self._all.discard(link)
         address = next((address for address, kept in self._links.items() if kept is link), None)
         if address is not None:
             del self._links[address]
+            if link.silent >= SILENCE:
+                self._leave_alone(address, 0.0, "it fell silent")
 
 
 def _text(address: Peer) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rookery.base.errors import Cause, RookeryError
+from rookery.net.cluster.link import SILENCE
 from rookery.net.cluster.links import RESTING
 from rookery.net.cluster.member import Role
 from rookery.net.cluster.port import ClusterPort, open_port
@@ -73,6 +74,17 @@ async def test_nobody_waits_for_long_for_another_attempt(nodes: Nodes) -> None:
     nodes.clock.advance(2)
     nodes.ports.append(await listening_at(nodes, address))
     assert (await links.to(address)).usable
+
+
+async def test_nobody_waits_for_long_for_one_that_fell_silent_either(nodes: Nodes) -> None:
+    address, links = nodes.port(), nodes.links(again=0.05)
+    link = await links.to(address)
+    link._silent = SILENCE
+    link.expire()
+    await until(lambda: not len(links))
+    await nodes.ports.pop().close()
+    with socket.create_server((address.address, address.port)):
+        assert (await refused(links, address)).what.endswith("is tried again: it fell silent")
 
 
 async def listening_at(nodes: Nodes, address: Peer) -> ClusterPort:
