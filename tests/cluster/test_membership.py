@@ -1,16 +1,23 @@
 """A node in its cluster: what its processes share, whom it lets in, and what it remembers over a restart."""
 
+from dataclasses import replace
+
 import pytest
 
 from rookery.base.config import Config
+from rookery.base.config.tree import Share
 from rookery.base.errors import RookeryError
 from rookery.base.members import Role
+from rookery.distribution.auth.hasher import Hasher
 from rookery.distribution.cluster.certificates import der
 from rookery.distribution.directory.members import Members
+from rookery.distribution.directory.settings import DirectorySettings
 from rookery.distribution.directory.values import Revoked
 from rookery.management import membership as module
+from rookery.management.keeping import open_accounts
 from rookery.management.membership import Membership
 from rookery.management.site import Site
+from rookery.storage.gate import Gate
 from tests.cluster.world import World
 from tests.net.turns import until
 
@@ -76,3 +83,28 @@ async def test_nobody_is_a_member_after_the_end_of_the_authority(world: World) -
     with pytest.raises(RookeryError, match="authority has ended"):
         membership._member_of(der(membership.contexts.state.certificate))
     await membership.close()
+
+
+@pytest.mark.parametrize(
+    ("roles", "share", "store"),
+    [
+        ((Role.BACKEND, Role.DIRECTORY), Share.ALL, ""),
+        ((Role.BACKEND, Role.DIRECTORY), Share.POOL, "own"),
+        ((Role.BACKEND,), Share.ALL, "own"),  # it may not have all
+    ],
+)
+async def test_a_copy_asks_for_what_its_node_may_have(
+    world: World, roles: tuple[Role, ...], share: Share, store: str
+) -> None:
+    await world.add("b1", *roles)
+    config = replace(Config(), directory=replace(Config().directory, replica=True, share=share))
+    hasher = Hasher(1)
+    settings = DirectorySettings()
+    site = Site(world.folder / "b1")
+    directory = open_accounts(
+        site, config, clock=world.clock, gate=Gate(), hasher=hasher, settings=settings, store="own"
+    )
+    assert directory.copies.replica is not None
+    assert directory.copies.replica._store == store
+    await directory.close()
+    hasher.close()

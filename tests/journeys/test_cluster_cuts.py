@@ -172,7 +172,6 @@ def _shorten(cluster: StaticCluster, node: str, left: float) -> None:
     files.write_state(state.key, made, (), state.bundle)
 
 
-@pytest.mark.crash
 def test_cold_start(cluster: StaticCluster) -> None:
     """Everything without power at once, and started at once: some find nobody whom they need."""
     counts = {user: appended(cluster.login(user)) for user in ("alice", "bob")}
