@@ -54,6 +54,7 @@ class Load:
         self.acknowledged: dict[str, str] = {}  # mark -> account
         self.doubtful: dict[str, str] = {}  # nobody has said what became of these
         self.unanswered = 0
+        self._cut_off: set[str] = set()  # of those in doubt, when all work was ended
         self._phase = "quiet"
         self._numbers = itertools.count(1)
 
@@ -70,6 +71,7 @@ class Load:
             try:
                 yield
             finally:
+                self._cut_off = set(self.doubtful)
                 for task in tasks:
                     task.cancel()
 
@@ -114,7 +116,7 @@ class Load:
             complaints += [
                 f"{account} has {mark!r} {count} times too often" for mark, count in (found - Counter(possible)).items()
             ]
-            self.unanswered += sum(mark in self.doubtful for mark in found)
+            self.unanswered += sum(mark in self.doubtful and mark not in self._cut_off for mark in found)
             complaints += [f"{account} has not {mark!r}" for mark in known if mark not in found]
         return complaints
 

@@ -1,9 +1,11 @@
 """A pool whose backends are of two releases: the newer brings the tables forward while the older is at work, and either
 serves what the other wrote; then one comes that needs the tables for itself, and the older ones end.
 
-The newer releases are copies of this one, with a higher number and one more step of each schema.
+The newer releases are copies of this one, with a higher number and one more step of each schema; on the cluster port
+they say one more of everything, and speak one more version.
 """
 
+import ast
 import contextlib
 import os
 import re
@@ -36,6 +38,8 @@ STEPS = {
     "distribution/directory/opening.py": ("MIGRATIONS", "account"),
     "distribution/spool/shared.py": ("SHARED_MIGRATIONS", "message"),
 }
+SAID = ("wire/cluster/values.py", "distribution/service/calls.py", "distribution/service/signals.py")
+VERSIONS = "OLDEST, NEWEST = 1, 1"
 ALICE, BOB = "user0@example.test", "user1@example.test"
 
 
@@ -51,7 +55,21 @@ def make_release(folder: Path, version: str, number: int, oldest: str) -> Path:
         with (code / path).open("a") as file:
             file.write(f"\nfrom rookery.storage.migrations import Migration  # noqa\n{steps} = (*{steps},")
             file.write(f" Migration({number}, ({statement!r},), {oldest!r}))\n")
+    for path in SAID:
+        text = with_more_fields((code / path).read_text(), number)
+        (code / path).write_text(text.replace(VERSIONS, "OLDEST, NEWEST = 1, 2"))
     return folder
+
+
+def with_more_fields(source: str, number: int) -> str:
+    """The same with one more field, the last, of each Struct that is sent as an array."""
+    lines = source.split("\n")
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.ClassDef) and any(one.arg == "array_like" for one in node.keywords):
+            assert node.end_lineno is not None
+            lines.insert(node.end_lineno, f'    since_{number}: str = "of a later release"')
+    assert len(lines) > source.count("\n") + 1
+    return "\n".join(lines)
 
 
 class Releases(Cluster):
