@@ -40,7 +40,7 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	SPARSE=1 TMPDIR=$(FAST) $(BIN)/python -m pytest -q -m "not journey and not crash and not postgres and not root and not soak"
+	SPARSE=7 TMPDIR=$(FAST) $(BIN)/python -m pytest -q -m "not journey and not crash and not postgres and not root and not soak"
 
 bench: setup
 	$(BIN)/python -m bench

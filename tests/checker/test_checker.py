@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.journey, pytest.mark.postgres]
 
 ACCOUNTS = 4
 SENDERS = 2  # of each kind
-SECONDS = 120.0
-FRONTED_SECONDS = 60.0
+SECONDS = 60.0
+FRONTED_SECONDS = 40.0
 SOAK_SECONDS = 900.0
 STOPPING = 30.0  # seconds until a client has noticed that it is to stop
 SHOWN = 20  # violations

@@ -92,6 +92,7 @@ async def _upgraded(cluster: Upgraded, following: Path) -> None:
     assert set(cluster.releases().values()) == {"0.2.0"}
 
 
+@pytest.mark.soak
 def test_nor_that_all_become_the_next_release(tmp_path: Path) -> None:
     following = make_release(tmp_path / "next", "0.2.0", 98, "0.1.0")
     with running_server() as database:
