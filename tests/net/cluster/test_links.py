@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from rookery.base.errors import Cause, RookeryError
+from rookery.net import dial
 from rookery.net.cluster.link import SILENCE
 from rookery.net.cluster.links import RESTING
 from rookery.net.cluster.member import Role
 from rookery.net.cluster.port import ClusterPort, open_port
-from rookery.net.dial import UNANSWERED, connect_soon
 from rookery.net.stream import Peer
 from rookery.wire.cluster.values import Preface
 from tests.net.cluster.nodes import BACKEND, FRONTEND, LOOPBACK, Nodes, context, refused
@@ -190,21 +190,27 @@ async def test_when_the_port_has_a_new_certificate_peers_dial_anew(nodes: Nodes)
     assert (await links.to(address)).usable
 
 
-async def test_a_network_that_is_whole_again_is_used_at_once(nodes: Nodes) -> None:
-    """Nobody answers at first: the backlog of a listener that does not accept is full, and its packets are dropped."""
-    deaf = socket.create_server(("127.0.0.1", 0), backlog=0)
-    full = [socket.socket() for _ in range(3)]
-    for one in full:
-        one.setblocking(False)
-        one.connect_ex(deaf.getsockname())
-    waiting = asyncio.create_task(connect_soon("127.0.0.1", deaf.getsockname()[1]))
-    await asyncio.sleep(2 * UNANSWERED)
-    assert not waiting.done()
-    deaf.listen(16)
-    async with asyncio.timeout(20):
-        (await waiting).close()
-    for one in (*full, deaf):
-        one.close()
+async def test_a_network_that_is_whole_again_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attempts are answered by nobody: each is given up for another, and not one socket stays."""
+    monkeypatch.setattr(dial, "UNANSWERED", 0.05)
+    loop, attempts = asyncio.get_running_loop(), list[socket.socket]()
+    really = loop.sock_connect
+
+    async def connect(made: socket.socket, where: tuple[str, int]) -> None:
+        attempts.append(made)
+        if len(attempts) <= 2:
+            await asyncio.Event().wait()
+        await really(made, where)
+
+    monkeypatch.setattr(loop, "sock_connect", connect)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        async with asyncio.timeout(20):
+            made = await dial.connect_soon("127.0.0.1", server.getsockname()[1])
+        assert made is attempts[-1]
+        assert made.getpeername() == server.getsockname()
+        made.close()
+    assert len(attempts) > 2
+    assert all(one.fileno() == -1 for one in attempts)
 
 
 async def test_contexts_that_would_let_anybody_in_are_not_taken(nodes: Nodes) -> None:
