@@ -8,7 +8,7 @@ the host's, for it knows what it can do.
 from collections.abc import Awaitable, Callable
 
 from rookery.access.frontend.login import Front, Login, log
-from rookery.access.frontend.relay import relay
+from rookery.access.frontend.relay import relay_after
 from rookery.access.imap import answers
 from rookery.access.imap.authenticate import decoded
 from rookery.access.imap.capabilities import before_login
@@ -23,14 +23,9 @@ from rookery.wire.imap.engine import Engine
 from rookery.wire.imap.events import Event, Malformed, Request, SaslResponse
 
 
-async def serve_imap_front(stream: Stream, shared: Front) -> None:
+def serve_imap_front(stream: Stream, shared: Front) -> Awaitable[None]:
     """From the greeting to the end; the stream is closed then."""
-    try:
-        host = await _log_in(stream, shared)
-        if host is not None:
-            await relay(stream, host)
-    finally:
-        stream.close()
+    return relay_after(stream, _log_in(stream, shared))
 
 
 async def _log_in(stream: Stream, shared: Front) -> Stream | None:

@@ -1,8 +1,19 @@
 """Octets between a client and the host of its account, both ways, until one of them ends."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from rookery.net.stream import Stream
+
+
+async def relay_after(client: Stream, logged_in: Awaitable[Stream | None]) -> None:
+    """The whole of a client: what comes before, which ends with its host or with None, and the relay. It is closed."""
+    try:
+        host = await logged_in
+        if host is not None:
+            await relay(client, host)
+    finally:
+        client.close()
 
 
 async def relay(client: Stream, host: Stream) -> None:

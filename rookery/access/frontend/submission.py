@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from rookery.access import replies
 from rookery.access.frontend.login import Front, Login, log
-from rookery.access.frontend.relay import relay
+from rookery.access.frontend.relay import relay_after
 from rookery.access.login import is_loopback
 from rookery.access.replies import Moment, reply
 from rookery.base.errors import RookeryError
@@ -19,16 +19,11 @@ from rookery.wire.smtp.events import Auth, Event, Mail, Malformed, SaslAnswer
 from rookery.wire.smtp.offers import Offer
 
 
-async def serve_submission_front(stream: Stream, shared: Front) -> None:
+def serve_submission_front(stream: Stream, shared: Front) -> Awaitable[None]:
     """From the greeting to the end; the stream is closed then. STARTTLS is offered where `shared.tls` is, and not on a
     stream that has TLS from the start.
     """
-    try:
-        host = await _log_in(stream, shared)
-        if host is not None:
-            await relay(stream, host)
-    finally:
-        stream.close()
+    return relay_after(stream, _log_in(stream, shared))
 
 
 async def _log_in(stream: Stream, shared: Front) -> Stream | None:
